@@ -1,0 +1,1 @@
+"""The `sampan` command, with Docker's habits."""
