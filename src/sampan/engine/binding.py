@@ -20,7 +20,6 @@ from ctypes import (
     c_bool,
     c_char_p,
     c_int,
-    c_int32,
     c_int64,
     c_size_t,
     c_uint8,
@@ -29,7 +28,7 @@ from ctypes import (
     c_void_p,
 )
 
-from sampan.core.errors import Invalid, Unavailable
+from sampan.core.errors import Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     Callback = Any  # a ctypes function pointer
     HostFunction = Callable[[int, Any], "int | None"]
+    Kinds = tuple[int, ...]
 
 
 class Bytes(Structure):
@@ -259,7 +259,7 @@ C: Any = LIBRARY
 """The functions above, by their C names."""
 
 
-class EngineFailure(Exception):
+class EngineError(Exception):
     """What the engine reported: an error, a trap, or a guest's exit. Never leaves this room.
 
     `code` is the trap's number (`TRAP_*`) or None, `exit_status` the status of a WASI exit or None,
@@ -296,7 +296,7 @@ def check(error: int | None, trap: c_void_p | None = None) -> None:
     """Nothing when neither is set; both are freed.
 
     Raises:
-        EngineFailure: what the error or the trap says.
+        EngineError: what the error or the trap says.
     """
     if error:
         raise _from_error(error)
@@ -304,22 +304,22 @@ def check(error: int | None, trap: c_void_p | None = None) -> None:
         raise _from_trap(trap.value)
 
 
-def _from_error(error: int) -> EngineFailure:
+def _from_error(error: int) -> EngineError:
     text, status, frames = Bytes(), c_int(), Vector()
     C.wasmtime_error_message(error, byref(text))
     exited = C.wasmtime_error_exit_status(error, byref(status))
     C.wasmtime_error_wasm_trace(error, byref(frames))
-    failure = EngineFailure(_text(text), None, status.value if exited else None, _take_frames(frames))
+    failure = EngineError(_text(text), None, status.value if exited else None, _take_frames(frames))
     C.wasmtime_error_delete(error)
     return failure
 
 
-def _from_trap(trap: int) -> EngineFailure:
+def _from_trap(trap: int) -> EngineError:
     text, code, frames = Bytes(), c_uint8(), Vector()
     C.wasm_trap_message(trap, byref(text))
     known = C.wasmtime_trap_code(trap, byref(code))
     C.wasm_trap_trace(trap, byref(frames))
-    failure = EngineFailure(_text(text), code.value if known else None, None, _take_frames(frames))
+    failure = EngineError(_text(text), code.value if known else None, None, _take_frames(frames))
     C.wasm_trap_delete(trap)
     return failure
 
@@ -360,9 +360,9 @@ def define_function(
 
     Args:
         params, results: value kinds, such as `(I32, I32)`.
-        function: called as `function(caller, values)`; reads its arguments from `values` and writes its results
-            there (see `Values`). It returns None to go on, or `new_trap(...)` to end the guest. An exception
-            ends the guest too.
+        function: called as `function(caller, values)`; reads its arguments from `values` and writes its
+            results there (see `Values`). It returns None to go on, or `new_trap(...)` to end the guest. An
+            exception ends the guest too.
 
     Returns:
         the C callback: keep it as long as the linker, and every store made from it, lives.
