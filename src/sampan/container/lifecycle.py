@@ -1,0 +1,230 @@
+"""A container's life: start, wait, stop, kill, remove. Every door calls these; none has its own.
+
+Each change holds the container's lock; what happened is on disk before a call returns.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from sampan.container import control, process, stdio
+from sampan.container.events import publish
+from sampan.container.reaper import conclude
+from sampan.container.records import Exit, Restarts
+from sampan.container.store import Containers
+from sampan.core import strictjson
+from sampan.core.errors import Internal, Precondition, SampanError, Unavailable
+from sampan.linux import durable, processes
+from sampan.linux.cgroups import Cgroup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.container.store import Entry
+    from sampan.core.roots import Roots
+
+SIGKILL = 9
+RECORD_SECONDS = 2.0
+
+
+def start_here(entry: Entry, roots: Roots, mode: str) -> int:
+    """Starts the container as a child of this process; its pid. The caller reaps it with `reap`.
+
+    Raises:
+        Precondition: it runs already. SampanError: what stopped it, with the exit code to leave with.
+    """
+    with entry.lock():
+        _begin(entry)
+        read, write = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            os.close(read)
+            process.main(entry, roots, mode, write, None)
+        os.close(write)
+        try:
+            _hear_report(read)
+        except SampanError:
+            conclude(entry, roots, os.waitpid(pid, 0)[1])
+            raise
+    _tell(entry, roots, "start")
+    return pid
+
+
+def reap(entry: Entry, roots: Roots, pid: int) -> Exit:
+    """Waits for a child that `start_here` made, and records its end."""
+    return conclude(entry, roots, os.waitpid(pid, 0)[1])
+
+
+def start(entry: Entry, roots: Roots) -> None:
+    """Starts the container in the background, as a child of the zygote.
+
+    Raises:
+        Precondition: it runs already. SampanError: what stopped it.
+    """
+    with entry.lock():
+        _begin(entry)
+        read, write = os.pipe2(os.O_CLOEXEC)
+        connection = _connect_to_zygote(roots)
+        try:
+            control.send(connection, {"do": "start", "id": entry.container.id}, [write])
+            os.close(write)
+            control.receive(connection)
+        except OSError as error:
+            raise Unavailable(f"the zygote went away: {error.strerror}", fix="try again") from error
+        finally:
+            connection.close()
+        _hear_report(read)
+    _tell(entry, roots, "start")
+
+
+def _begin(entry: Entry) -> None:
+    if entry.is_alive():
+        raise Precondition(f"container {entry.container.name} is already running")
+    entry.begin_run()
+    entry.save_restarts(Restarts())
+
+
+def _hear_report(read: int) -> None:
+    """Waits until the container process says that it is about to run, or why it is not."""
+    with open(read, "rb") as pipe:
+        data = pipe.read()
+    if not data:
+        raise Internal("the container process ended before it could say why")
+    value = strictjson.loads(data, what="the container's report")
+    if value:
+        raise process.error_from_json(value)
+
+
+def _connect_to_zygote(roots: Roots) -> control.Socket:
+    """A connection to the zygote of these roots, which is started where there is none."""
+    durable.make_dir(roots.run, 0o711)
+    for _ in range(3):
+        try:
+            return control.connect(roots.run, "zygote")
+        except Precondition:
+            _start_zygote(roots)
+    raise Unavailable("the zygote does not start", fix=f"look whether {roots.run} can be written")
+
+
+def _start_zygote(roots: Roots) -> None:
+    """Starts the zygote as a process of its own: a fresh interpreter, so that what it forks is small."""
+    import sys
+
+    read, write = os.pipe2(0)
+    null = os.open("/dev/null", os.O_RDWR)
+    code = f"import sys; sys.path[:] = {sys.path!r}; from sampan.container.zygote import main; sys.exit(main(sys.argv[1:]))"
+    if os.fork() == 0:
+        try:
+            os.setsid()
+            if os.fork() == 0:
+                for fd in (0, 1, 2):
+                    os.dup2(null, fd)
+                os.closerange(3, write)
+                os.closerange(write + 1, 1 << 16)
+                arguments = [sys.executable, "-I", "-S", "-c", code, roots.data, roots.run, str(write)]
+                os.set_inheritable(write, True)
+                os.execv(sys.executable, arguments)
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.close(null)
+    os.wait()
+    with open(read, "rb") as pipe:
+        pipe.read(1)
+
+
+def wait(entry: Entry, timeout: float | None = None) -> Exit | None:
+    """Waits until the container's run has ended; how it did, or None when `timeout` seconds were not enough.
+
+    Raises:
+        Precondition: it was never started.
+    """
+    run = entry.running
+    if run is not None and entry.is_alive():
+        try:
+            pidfd = processes.open_pidfd(run.pid)
+        except SampanError:  # it ended in between
+            pidfd = -1
+        if pidfd >= 0:
+            poll = select.poll()
+            poll.register(pidfd, select.POLLIN)
+            try:
+                if not poll.poll(None if timeout is None else timeout * 1000):
+                    return None
+            finally:
+                os.close(pidfd)
+    deadline = time.monotonic() + RECORD_SECONDS
+    while not entry.has_exit_record() and os.path.isdir(entry.folder) and time.monotonic() < deadline:
+        if run is None:
+            break
+        time.sleep(0.005)  # its parent writes down how it ended
+    record = entry.exit()
+    if record is None:
+        raise Precondition(f"container {entry.container.name} was never started")
+    return record
+
+
+def kill(entry: Entry, roots: Roots, number: int) -> None:
+    """Sends signal `number` to the container's process.
+
+    Raises:
+        Precondition: it is not running.
+    """
+    run = entry.running
+    if run is None or not entry.is_alive():
+        raise Precondition(f"container {entry.container.name} is not running")
+    processes.send_signal(run.pid, run.start_time, number)
+    _tell(entry, roots, "kill", signal=str(number))
+
+
+def stop(entry: Entry, roots: Roots, number: int, timeout: float) -> Exit | None:
+    """Ends a run: signal `number`, and SIGKILL when `timeout` seconds were not enough; None if it did not run."""
+    restarts = entry.restarts
+    restarts.stopped_by_user = True
+    entry.save_restarts(restarts)
+    if not entry.is_alive():
+        return None
+    try:
+        kill(entry, roots, number)
+        record = wait(entry, timeout)
+        if record is None:
+            kill(entry, roots, SIGKILL)
+            record = wait(entry)
+    except Precondition:  # it ended by itself in between
+        record = entry.exit()
+    _tell(entry, roots, "stop")
+    return record
+
+
+def remove(entry: Entry, roots: Roots, *, force: bool = False) -> None:
+    """Removes a container with its files and its log.
+
+    Raises:
+        Precondition: it runs, and `force` is not given.
+    """
+    if entry.is_alive():
+        if not force:
+            raise Precondition(
+                f"container {entry.container.name} is running",
+                fix=f"stop it first: sampan stop {entry.container.name}, or remove it with -f",
+            )
+        stop(entry, roots, SIGKILL, 10.0)
+    discard(entry, roots)
+
+
+def discard(entry: Entry, roots: Roots) -> None:
+    """Removes what is left of a container that does not run."""
+    try:
+        Cgroup(entry.container.id).remove()
+    except SampanError:  # processes of an `exec` that outlive it; the cgroup goes with the last
+        pass
+    Containers(roots).remove(entry.container.id)
+    for volume in entry.container.volumes:
+        durable.remove_tree(volume)
+    _tell(entry, roots, "destroy")
+
+
+def _tell(entry: Entry, roots: Roots, action: str, **attributes: str) -> None:
+    container = entry.container
+    publish(roots, "container", action, container.id, name=container.name, image=container.image, **attributes)

@@ -1,0 +1,44 @@
+"""What is done for a container process by its parent, when it has ended: the record, the cgroup, the news."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from sampan.container.events import publish
+from sampan.container.records import Exit
+from sampan.core.errors import SampanError
+from sampan.linux.cgroups import Cgroup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.container.store import Entry
+    from sampan.core.roots import Roots
+
+SIGKILL = 9
+
+
+def conclude(entry: Entry, roots: Roots, wait_status: int) -> Exit:
+    """Records how the reaped process ended and takes its cgroup away.
+
+    The container's own record stands; where it left none, the kernel's word counts: a signal, and for SIGKILL
+    whether the cgroup's counter says that it was the memory limit.
+    """
+    cgroup = Cgroup(entry.container.id)
+    code = os.waitstatus_to_exitcode(wait_status)
+    if code < 0:
+        oom = -code == SIGKILL and cgroup.oom_kills() > 0
+        reason = "oom" if oom else "killed" if -code == SIGKILL else "signal"
+        message = "" if -code == SIGKILL else f"the process was ended by signal {-code}"
+        entry.save_exit(Exit(128 - code, reason, time.time_ns(), message))
+    else:
+        entry.save_exit(Exit(code, "exited", time.time_ns()))
+    try:
+        cgroup.remove()
+    except SampanError:  # an `exec` of it still runs; `rm` tries again
+        pass
+    record = entry.exit()
+    assert record is not None
+    container = entry.container
+    publish(roots, "container", "die", container.id, name=container.name, image=container.image, exitCode=str(record.code))
+    return record

@@ -1,0 +1,260 @@
+"""The containers on this machine, as folders; what is known of each is read from disk and from the kernel.
+
+A door holds no truth of its own: every answer here is made anew from `container.json`, `running.json`,
+`exit.json` and /proc, so any process of the same user sees the same, after any crash.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from sampan.container.records import Container, Exit, Restarts, Running, check_name
+from sampan.core import strictjson
+from sampan.core.errors import DataLoss, Exists, Invalid, NotFound, SampanError
+from sampan.core.spec.runtime import Spec
+from sampan.linux import durable
+from sampan.linux.locks import FileLock
+from sampan.linux.processes import boot_id, is_same
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import TypeVar
+
+    from sampan.core.record import Record
+    from sampan.core.roots import Roots
+
+    R = TypeVar("R", bound=Record)
+
+CREATED, RUNNING, EXITED = "created", "running", "exited"
+
+
+class Entry:
+    """One container: its folder, what `create` wrote, and what can be said of it now."""
+
+    def __init__(self, folder: str, container: Container) -> None:
+        self.folder = folder
+        self.container = container
+
+    @property
+    def spec(self) -> Spec:
+        """The OCI spec of the bundle."""
+        return _load(f"{self.folder}/config.json", Spec)
+
+    @property
+    def running(self) -> Running | None:
+        """The process of the last run, dead or alive."""
+        return _load_if_there(f"{self.folder}/running.json", Running)
+
+    @property
+    def restarts(self) -> Restarts:
+        return _load_if_there(f"{self.folder}/restarts.json", Restarts) or Restarts()
+
+    def is_alive(self) -> bool:
+        """Whether the process of the last run is still there: same pid, same start time, same boot."""
+        run = self.running
+        return run is not None and run.boot_id == boot_id() and is_same(run.pid, run.start_time)
+
+    def exit(self) -> Exit | None:
+        """How the last run ended; None before it did.
+
+        A process that is gone without a record was killed: that is what is reported, as 137.
+        """
+        if self.is_alive():
+            return None
+        record = self._exit_record()
+        if record is not None:
+            return record
+        run = self.running
+        if run is None:
+            return None
+        reason = "killed" if run.boot_id == boot_id() else "lost"
+        return Exit(137, reason, run.started, "its process is gone and left no record")
+
+    def has_exit_record(self) -> bool:
+        """Whether the end of the last run is written down."""
+        return self._exit_record() is not None
+
+    def _exit_record(self) -> Exit | None:
+        try:
+            return _load_if_there(f"{self.folder}/exit.json", Exit)
+        except DataLoss:  # created empty at the start, filled at the end: a kill in between leaves it so
+            return None
+
+    def status(self) -> str:
+        """created, running or exited."""
+        if self.is_alive():
+            return RUNNING
+        return EXITED if self.exit() is not None else CREATED
+
+    def lock(self) -> FileLock:
+        """The lock that every change of the container's state holds."""
+        return FileLock(f"{self.folder}/lock")
+
+    def save_running(self, running: Running) -> None:
+        """Written by the container process before it jails itself."""
+        _save(f"{self.folder}/running.json", running)
+
+    def save(self) -> None:
+        """Writes `container.json` again (rename, update)."""
+        _save(f"{self.folder}/container.json", self.container)
+
+    def save_restarts(self, restarts: Restarts) -> None:
+        _save(f"{self.folder}/restarts.json", restarts)
+
+    def save_exit(self, record: Exit) -> None:
+        """What the one who reaped it knows; a record that the container wrote itself stays."""
+        if self._exit_record() is None:
+            _save(f"{self.folder}/exit.json", record)
+
+    def open_exit(self) -> int:
+        """A descriptor of this run's exit record, empty: a jailed process can write it, not open it."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(f"{self.folder}/exit.json", flags, 0o600)
+
+    def begin_run(self) -> None:
+        """Forgets the last run, before a new one."""
+        for name in ("exit.json", "running.json"):
+            durable.remove_file(f"{self.folder}/{name}")
+
+
+class Containers:
+    """All containers below one data root."""
+
+    def __init__(self, roots: Roots) -> None:
+        self.roots = roots
+        self.folder = roots.containers
+
+    def create(self, container: Container, spec: Spec) -> Entry:
+        """A new container in state `created`.
+
+        Raises:
+            Exists: its name or id is taken.
+        """
+        check_name(container.id, "container id")
+        check_name(container.name)
+        folder = f"{self.folder}/{container.id}"
+        durable.make_dir(self.folder)
+        with FileLock(f"{self.folder}/.lock"):
+            taken = self._by_name(container.name)
+            if taken is not None:
+                raise Exists(
+                    f"the name {container.name!r} is in use by container {taken.container.short_id}",
+                    fix=f"choose another with --name, or remove it: sampan rm {container.name}",
+                )
+            temporary = f"{self.folder}/.new-{container.id}"
+            try:
+                os.mkdir(temporary, 0o700)
+                for name in ("upper", "work", "rootfs"):
+                    os.mkdir(f"{temporary}/{name}", 0o755 if name == "upper" else 0o700)
+                _save(f"{temporary}/config.json", spec)
+                _save(f"{temporary}/container.json", container)
+                os.rename(temporary, folder)
+                durable.sync_dir(self.folder)
+            except FileExistsError:
+                raise Exists(f"the container id {container.id!r} is in use") from None
+            except BaseException:
+                durable.remove_tree(temporary)
+                raise
+        return Entry(folder, container)
+
+    def all(self) -> list[Entry]:
+        """Every container that can be read, newest first; a broken folder is left out (see `broken`)."""
+        entries = [e for e in self._entries() if isinstance(e, Entry)]
+        return sorted(entries, key=lambda e: -e.container.created)
+
+    def broken(self) -> list[tuple[str, SampanError]]:
+        """The ids whose documents cannot be read, each with why: `rm -f ID` removes them."""
+        return [e for e in self._entries() if not isinstance(e, Entry)]
+
+    def find(self, text: str) -> Entry:
+        """The container of this name, id or unique beginning of an id.
+
+        Raises:
+            NotFound: none.
+            Invalid: several.
+        """
+        if text and "/" not in text and not text.startswith("."):
+            folder = f"{self.folder}/{text}"
+            if os.path.isfile(f"{folder}/container.json"):
+                return self._read(folder)
+        by_name = self._by_name(text)
+        if by_name is not None:
+            return by_name
+        ids = [i for i in self._ids() if text and i.startswith(text)]
+        if len(ids) > 1:
+            raise Invalid(f"{text!r} is the beginning of {len(ids)} container ids", fix="give more of it")
+        if not ids:
+            raise NotFound(f"no such container: {text}", fix="sampan ps -a lists them")
+        return self._read(f"{self.folder}/{ids[0]}")
+
+    def remove(self, container_id: str) -> None:
+        """Forgets a container: the folder vanishes from the list first, then its bytes go."""
+        folder = f"{self.folder}/{container_id}"
+        doomed = f"{self.folder}/.gone-{container_id}-{time.time_ns()}"
+        try:
+            os.rename(folder, doomed)
+        except FileNotFoundError:
+            raise NotFound(f"no such container: {container_id}") from None
+        durable.remove_tree(doomed)
+
+    def sweep(self) -> int:
+        """Removes what a killed `create` or `remove` left; the number of folders."""
+        with FileLock(f"{self.folder}/.lock"):
+            left = [n for n in os.listdir(self.folder) if n.startswith((".new-", ".gone-"))]
+            for name in left:
+                durable.remove_tree(f"{self.folder}/{name}")
+        return len(left)
+
+    def _ids(self) -> list[str]:
+        try:
+            return [n for n in os.listdir(self.folder) if not n.startswith(".")]
+        except FileNotFoundError:
+            return []
+
+    def _entries(self) -> Iterator[Entry | tuple[str, SampanError]]:
+        for container_id in self._ids():
+            try:
+                yield self._read(f"{self.folder}/{container_id}")
+            except NotFound:  # removed while we looked
+                continue
+            except SampanError as error:
+                yield container_id, error
+
+    def _by_name(self, name: str) -> Entry | None:
+        for entry in self._entries():
+            if isinstance(entry, Entry) and entry.container.name == name:
+                return entry
+        return None
+
+    def _read(self, folder: str) -> Entry:
+        return Entry(folder, _load(f"{folder}/container.json", Container))
+
+
+def new_id() -> str:
+    """64 hex digits, as Docker's."""
+    return os.urandom(32).hex()
+
+
+def _load(path: str, kind: type[R]) -> R:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(strictjson.MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise NotFound(f"{path} is missing") from None
+    try:
+        return kind.from_json(strictjson.loads(data, what=path))
+    except Invalid as error:
+        raise DataLoss(f"{path} cannot be read: {error.message}") from error
+
+
+def _load_if_there(path: str, kind: type[R]) -> R | None:
+    try:
+        return _load(path, kind)
+    except NotFound:
+        return None
+
+
+def _save(path: str, record: Record) -> None:
+    durable.write_file(path, strictjson.dumps(record))

@@ -1,0 +1,323 @@
+"""The main thread of a container process: signals, the log and the control socket, while the workload runs.
+
+It runs inside the jail: it opens no path and imports nothing. The workload is on another thread and is never
+waited for: when a signal ends the container, the output that is there is written and the process leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+import _signal
+import _socket
+import _thread
+
+from sampan.container import control
+from sampan.container.logs import STDERR, STDOUT, LogWriter
+from sampan.container.stdio import Ends, resize
+from sampan.core import strictjson
+from sampan.core.errors import SampanError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sampan.engine.grants import Ending
+
+CHUNK = 64 << 10
+MAX_CLIENTS = 64
+ENDING_SIGNALS = (
+    _signal.SIGTERM,
+    _signal.SIGINT,
+    _signal.SIGHUP,
+    _signal.SIGQUIT,
+    _signal.SIGUSR1,
+    _signal.SIGUSR2,
+    _signal.SIGALRM,
+)
+
+
+class Signals:
+    """Catches the signals that end a container, from before the workload can start."""
+
+    def __init__(self) -> None:
+        self.fd, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        _signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        for number in ENDING_SIGNALS:
+            _signal.signal(number, lambda *_: None)
+        _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+        self.fds = [self.fd, write]
+
+    def caught(self) -> int:
+        """The first signal that came, or 0."""
+        try:
+            numbers = os.read(self.fd, 64)
+        except BlockingIOError:
+            return 0
+        return next((n for n in numbers if n in ENDING_SIGNALS), 0)
+
+
+class _Client:
+    """Somebody attached: gets the output, may send input. `pending` are packets that it has not taken yet."""
+
+    def __init__(self, socket: control.Socket) -> None:
+        self.socket = socket
+        self.attached = False
+        self.pending: list[bytes] = []
+
+
+class Supervisor:
+    """One run of a container: starts the workload's thread and serves until it ends.
+
+    Args:
+        run: the workload; called on a thread of its own, returns how it ended.
+        answers: replies to control requests other than `attach`: name to function.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[], Ending],
+        signals: Signals,
+        ends: Ends,
+        log: LogWriter | None,
+        server: control.Socket,
+        answers: dict[str, Callable[[control.Socket], None]],
+    ) -> None:
+        self._run = run
+        self._signals = signals
+        self._ends = ends
+        self._outputs = {fd for fd in (ends.output, ends.errors) if fd >= 0}
+        self._log = log
+        self._server = server
+        self._answers = answers
+        self._clients: dict[int, _Client] = {}
+        self._input = bytearray()
+        self._input_ended = False
+        self._ending: Ending | None = None
+        self._done, self._done_write = os.pipe2(os.O_CLOEXEC)
+
+    @property
+    def fds(self) -> list[int]:
+        """The descriptors that the jail must leave open."""
+        own = [self._done, self._done_write, self._server.fileno(), *self._signals.fds, *self._outputs]
+        own += [self._ends.stdin] if self._ends.stdin >= 0 else []
+        return own + (self._log.fds if self._log else [])
+
+    def serve(self, stack: int) -> tuple[Ending | None, int]:
+        """Runs the workload to its end or to a signal: its ending and 0, or None and the signal.
+
+        `stack` is the size in bytes of the workload's thread.
+        """
+        _thread.stack_size(stack)
+        _thread.start_new_thread(self._workload, ())
+        while True:
+            for fd, events in self._wait():
+                if fd == self._signals.fd:
+                    number = self._signals.caught()
+                    if number:
+                        self._drain()
+                        return None, number
+                elif fd == self._done:
+                    self._drain()
+                    return self._ending, 0
+                elif fd == self._server.fileno():
+                    self._accept()
+                elif fd in self._clients:
+                    self._serve_client(fd, events)
+                else:
+                    if fd == self._ends.stdin and events & ~select.POLLIN:
+                        self._feed()
+                    if fd in self._outputs and events & ~select.POLLOUT:
+                        self._pump(fd)
+
+    def finish(self, value: object, *, wait: bool) -> None:
+        """Sends everybody attached a last packet that says how the container ended.
+
+        With `wait`, they get all of the output before this returns, unless a signal ends the wait.
+        """
+        for client in self._attached():
+            self._send(client, control.ENDED + strictjson.dumps(value))
+        while wait and any(client.pending for client in self._clients.values()):
+            for fd, events in self._wait():
+                if fd == self._signals.fd and self._signals.caught():
+                    return
+                if fd in self._clients:
+                    self._serve_client(fd, events)
+
+    def write_error(self, text: str) -> None:
+        """Puts a message of ours where the workload's standard error goes."""
+        data = text.encode(errors="backslashreplace")
+        if self._ends.output < 0:
+            _write_all(2, data)
+        else:
+            self._emit(STDERR if self._ends.errors >= 0 else STDOUT, data)
+
+    def _workload(self) -> None:
+        try:
+            self._ending = self._run()
+        finally:
+            os.write(self._done_write, b"!")
+
+    def _wait(self) -> list[tuple[int, int]]:
+        """Waits for what matters now. Output is not read while somebody attached has not taken the last of it,
+        input is not heard while the workload has not taken the last of it: so nothing grows."""
+        poll = select.poll()
+        for fd in (self._signals.fd, self._done, self._server.fileno()):
+            poll.register(fd, select.POLLIN)
+        masks = {} if any(c.pending for c in self._clients.values()) else dict.fromkeys(self._outputs, select.POLLIN)
+        if self._input:
+            masks[self._ends.stdin] = masks.get(self._ends.stdin, 0) | select.POLLOUT
+        for fd, client in self._clients.items():
+            masks[fd] = (0 if self._input else select.POLLIN) | (select.POLLOUT if client.pending else 0)
+        for fd, mask in masks.items():
+            poll.register(fd, mask)
+        return poll.poll()
+
+    def _pump(self, fd: int) -> bool:
+        """Moves one chunk of output on; False when none is there."""
+        try:
+            data = os.read(fd, CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError:  # EIO: a terminal whose other end is closed
+            data = b""
+        if not data:
+            self._outputs.discard(fd)
+            return False
+        self._emit(STDERR if fd == self._ends.errors else STDOUT, data)
+        return True
+
+    def _emit(self, stream: int, data: bytes) -> None:
+        if self._log is not None:
+            self._log.write(stream, data)
+        for client in self._attached():
+            self._send(client, bytes([stream]) + data)
+
+    def _drain(self) -> None:
+        """What the workload has written by now is never lost."""
+        for fd in list(self._outputs):
+            while self._pump(fd):
+                pass
+        if self._log is not None:
+            self._log.flush()
+
+    def _attached(self) -> list[_Client]:
+        return [client for client in self._clients.values() if client.attached]
+
+    def _accept(self) -> None:
+        try:
+            fd, _ = self._server._accept()  # type: ignore[attr-defined]
+        except OSError:  # nobody any more, or no descriptors: the rest goes on
+            return
+        if len(self._clients) >= MAX_CLIENTS:
+            os.close(fd)
+            return
+        connection = _socket.socket(fileno=fd)
+        connection.setblocking(False)
+        self._clients[fd] = _Client(connection)
+
+    def _drop(self, client: _Client) -> None:
+        if self._clients.pop(client.socket.fileno(), None) is not None:
+            client.socket.close()
+
+    def _serve_client(self, fd: int, events: int) -> None:
+        client = self._clients[fd]
+        if events & select.POLLOUT:
+            waiting, client.pending = client.pending, []
+            for packet in waiting:
+                self._send(client, packet)
+        if events & ~select.POLLOUT and fd in self._clients:
+            self._hear(client)
+
+    def _hear(self, client: _Client) -> None:
+        try:
+            data, given = control.receive(client.socket)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, given = b"", []
+        for descriptor in given:  # nobody has anything to give us
+            os.close(descriptor)
+        if not data:
+            self._drop(client)
+        elif not client.attached:
+            self._request(client, control.parse_request(data))
+        elif data[:1] == control.STDIN:
+            self._input += data[1:]
+            self._feed()
+        elif data[:1] == control.STDIN_END:
+            self._input_ended = True
+            self._feed()
+        elif data[:1] == control.RESIZE:
+            self._resize(data[1:])
+
+    def _request(self, client: _Client, request: dict[str, object]) -> None:
+        name = request.get("do")
+        if name == "attach":
+            client.attached = True
+            self._send(client, b"{}")
+            return
+        answer = self._answers.get(str(name))
+        try:
+            if answer is None:
+                control.send(client.socket, {"error": f"no such request: {name}"})
+            else:
+                answer(client.socket)
+        except OSError:  # it went away
+            pass
+        self._drop(client)
+
+    def _resize(self, data: bytes) -> None:
+        try:
+            size = strictjson.loads(data, what="the size")
+            resize(self._ends.output, int(size["rows"]), int(size["columns"]))
+        except (SampanError, OSError, KeyError, TypeError, ValueError):  # the client's fault, not the workload's
+            return
+
+    def _feed(self) -> None:
+        """Gives the workload what its input takes now."""
+        fd = self._ends.stdin
+        if fd < 0:
+            self._input.clear()
+            return
+        try:
+            while self._input:
+                del self._input[: os.write(fd, self._input[:CHUNK])]
+        except BlockingIOError:
+            return
+        except OSError:  # it closed its input
+            self._input.clear()
+        if self._input_ended:
+            self._end_input(fd)
+
+    def _end_input(self, fd: int) -> None:
+        if self._ends.terminal:
+            os.write(fd, b"\4")  # end of file, as a terminal says it
+        else:
+            os.close(fd)
+            self._ends.stdin = -1
+        self._input_ended = False
+
+    def _send(self, client: _Client, packet: bytes) -> None:
+        """What a client does not take now waits; one that went away is dropped."""
+        if client.pending:
+            client.pending.append(packet)
+            return
+        try:
+            client.socket.send(packet)
+        except BlockingIOError:
+            client.pending.append(packet)
+        except OSError:
+            self._drop(client)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except OSError:
+            return

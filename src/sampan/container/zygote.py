@@ -1,0 +1,210 @@
+"""The zygote: the warm process that forks containers, reaps them and carries out restart policies.
+
+One for a run root, started on demand, gone when it has nothing left to do. It is single-threaded and has the engine
+loaded; no WASI call and no compilation happens here, as neither survives a fork. Everything that it must know after
+its own death is in the containers' folders: a new zygote finds what an earlier one left undone.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import sys
+import time
+
+import _signal
+import _socket
+
+from sampan.container import control, process, stdio
+from sampan.container.events import publish
+from sampan.container.lifecycle import discard
+from sampan.container.reaper import conclude
+from sampan.container.records import Restart
+from sampan.container.store import Containers
+from sampan.core import strictjson
+from sampan.core.errors import SampanError
+from sampan.core.roots import Roots
+from sampan.engine.program import Engine
+from sampan.linux import syscalls
+from sampan.linux.locks import FileLock
+from sampan.linux.processes import set_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.container.records import Exit
+    from sampan.container.store import Entry
+
+IDLE_SECONDS = 30.0
+FIRST_DELAY, LONGEST_DELAY, HEALTHY_AFTER = 0.1, 60.0, 10.0
+
+
+class Zygote:
+    """Forks, reaps, restarts. `children` maps a pid to its container and when it was forked (monotonic s)."""
+
+    def __init__(self, roots: Roots, idle: float) -> None:
+        self._roots = roots
+        self._containers = Containers(roots)
+        self._idle = idle
+        self._children: dict[int, tuple[str, float]] = {}
+        self._due: dict[str, float] = {}
+        self._delays: dict[str, float] = {}
+        self._engine = Engine()
+        self._wakeup, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        _signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, lambda *_: None)
+        for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGPIPE):
+            _signal.signal(number, _signal.SIG_IGN)
+
+    def serve(self, server: control.Socket) -> None:
+        """Serves until there is nothing to do for the idle time."""
+        self._resume()
+        quiet_since = time.monotonic()
+        poll = select.poll()
+        poll.register(server.fileno(), select.POLLIN)
+        poll.register(self._wakeup, select.POLLIN)
+        while True:
+            now = time.monotonic()
+            if self._children or self._due:
+                quiet_since = now
+            if now - quiet_since >= self._idle:
+                return
+            until = min([quiet_since + self._idle, *self._due.values()]) if not self._children else None
+            if self._due:
+                until = min(self._due.values())
+            for fd, _ in poll.poll(None if until is None else max(0.0, until - now) * 1000 + 1):
+                if fd == server.fileno():
+                    self._answer(server)
+                    quiet_since = time.monotonic()
+                else:
+                    os.read(self._wakeup, 512)
+            self._reap()
+            self._restart_due()
+
+    def _answer(self, server: control.Socket) -> None:
+        try:
+            fd, _ = server._accept()  # type: ignore[attr-defined]
+        except OSError:
+            return
+        connection = _socket.socket(fileno=fd)
+        fds: list[int] = []
+        try:
+            connection.settimeout(5.0)
+            data, fds = control.receive(connection)
+            request = control.parse_request(data)
+            if request.get("do") == "start" and len(fds) == 1:
+                container_id = str(request.get("id"))
+                self._due.pop(container_id, None)
+                self._delays.pop(container_id, None)
+                self._fork(container_id, fds[0])
+                control.send(connection, {})
+        except OSError:  # the client went away
+            pass
+        finally:
+            connection.close()
+            for descriptor in fds:
+                os.close(descriptor)
+
+    def _fork(self, container_id: str, report: int) -> None:
+        try:
+            entry = self._containers.find(container_id)
+        except SampanError as error:
+            os.write(report, strictjson.dumps(process.error_to_json(error)))
+            return
+        pid = os.fork()
+        if pid == 0:
+            process.main(entry, self._roots, stdio.CAPTURE, report, self._engine)
+        self._children[pid] = (container_id, time.monotonic())
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            container_id, began = self._children.pop(pid, ("", 0.0))
+            if container_id:
+                self._after(container_id, status, time.monotonic() - began)
+
+    def _after(self, container_id: str, status: int, ran: float) -> None:
+        try:
+            entry = self._containers.find(container_id)
+            record = conclude(entry, self._roots, status)
+            if wants_restart(entry, record):
+                delay = FIRST_DELAY if ran >= HEALTHY_AFTER else self._delays.get(container_id, FIRST_DELAY)
+                self._delays[container_id] = min(delay * 2, LONGEST_DELAY)
+                self._due[container_id] = time.monotonic() + delay
+            elif entry.container.auto_remove:
+                discard(entry, self._roots)
+        except SampanError:  # removed under us: nothing is left to record
+            return
+
+    def _restart_due(self) -> None:
+        now = time.monotonic()
+        for container_id in [c for c, due in self._due.items() if due <= now]:
+            del self._due[container_id]
+            try:
+                self._restart(self._containers.find(container_id))
+            except SampanError:
+                continue
+
+    def _restart(self, entry: Entry) -> None:
+        restarts = entry.restarts
+        if restarts.stopped_by_user or entry.is_alive():
+            return
+        restarts.count += 1
+        entry.save_restarts(restarts)
+        entry.begin_run()
+        self._fork(entry.container.id, os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC))
+        publish(self._roots, "container", "start", entry.container.id, name=entry.container.name)
+
+    def _resume(self) -> None:
+        """Takes up what a zygote that was killed left: containers to restart, and some to remove."""
+        for entry in self._containers.all():
+            record = entry.exit()
+            if record is None or entry.is_alive():
+                continue
+            if wants_restart(entry, record):
+                self._due[entry.container.id] = time.monotonic()
+            elif entry.container.auto_remove and entry.running is not None:
+                discard(entry, self._roots)
+
+
+def wants_restart(entry: Entry, record: Exit) -> bool:
+    """What the restart policy says of this ending (Docker's rules; a start that failed is not tried again)."""
+    policy = entry.container.restart or Restart()
+    restarts = entry.restarts
+    if restarts.stopped_by_user or (record.reason == "error" and restarts.count == 0):
+        return False
+    if policy.policy == "on-failure":
+        return record.code != 0 and (policy.most == 0 or restarts.count < policy.most)
+    return policy.policy in ("always", "unless-stopped")
+
+
+def main(argv: list[str]) -> int:
+    """`DATA RUN READY_FD`: serves the zygote of these roots; a byte on READY_FD says that it listens."""
+    roots, ready = Roots(argv[0], argv[1]), int(argv[2])
+    os.setsid()
+    os.chdir("/")
+    set_name("sampan-zygote")
+    os.environ["TOKIO_WORKER_THREADS"] = "1"
+    lock = FileLock(f"{roots.run}/zygote.lock")
+    if not lock.try_acquire():  # another one was faster: it serves
+        os.write(ready, b"!")
+        return 0
+    syscalls.load()
+    zygote = Zygote(roots, float(os.environ.get("SAMPAN_ZYGOTE_IDLE", IDLE_SECONDS)))
+    server = control.listen(roots.run, "zygote")
+    os.write(ready, b"!")
+    os.close(ready)
+    gc.collect()
+    gc.freeze()
+    zygote.serve(server)
+    control.forget(roots.run, "zygote")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
