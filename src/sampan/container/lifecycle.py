@@ -9,13 +9,14 @@ import os
 import select
 import time
 
-from sampan.container import control, process, stdio
+from sampan.container import control, process
 from sampan.container.events import publish
+from sampan.container.launch import hear_report
 from sampan.container.reaper import conclude
 from sampan.container.records import Exit, Restarts
 from sampan.container.store import Containers
-from sampan.core import strictjson
-from sampan.core.errors import Internal, Precondition, SampanError, Unavailable
+from sampan.core.errors import Precondition, SampanError, Unavailable
+from sampan.core.signals import number_of
 from sampan.linux import durable, processes
 from sampan.linux.cgroups import Cgroup
 
@@ -43,7 +44,7 @@ def start_here(entry: Entry, roots: Roots, mode: str) -> int:
             process.main(entry, roots, mode, write, None)
         os.close(write)
         try:
-            _hear_report(read)
+            hear_report(read)
         except SampanError:
             conclude(entry, roots, os.waitpid(pid, 0)[1])
             raise
@@ -74,7 +75,7 @@ def start(entry: Entry, roots: Roots) -> None:
             raise Unavailable(f"the zygote went away: {error.strerror}", fix="try again") from error
         finally:
             connection.close()
-        _hear_report(read)
+        hear_report(read)
     _tell(entry, roots, "start")
 
 
@@ -83,17 +84,6 @@ def _begin(entry: Entry) -> None:
         raise Precondition(f"container {entry.container.name} is already running")
     entry.begin_run()
     entry.save_restarts(Restarts())
-
-
-def _hear_report(read: int) -> None:
-    """Waits until the container process says that it is about to run, or why it is not."""
-    with open(read, "rb") as pipe:
-        data = pipe.read()
-    if not data:
-        raise Internal("the container process ended before it could say why")
-    value = strictjson.loads(data, what="the container's report")
-    if value:
-        raise process.error_from_json(value)
 
 
 def _connect_to_zygote(roots: Roots) -> control.Socket:
@@ -174,15 +164,21 @@ def kill(entry: Entry, roots: Roots, number: int) -> None:
     run = entry.running
     if run is None or not entry.is_alive():
         raise Precondition(f"container {entry.container.name} is not running")
+    if number in (SIGKILL, number_of(entry.container.stop_signal)):  # meant for good: no policy starts it again
+        _stopped_by_user(entry)
     processes.send_signal(run.pid, run.start_time, number)
     _tell(entry, roots, "kill", signal=str(number))
 
 
-def stop(entry: Entry, roots: Roots, number: int, timeout: float) -> Exit | None:
-    """Ends a run: signal `number`, and SIGKILL when `timeout` seconds were not enough; None if it did not run."""
+def _stopped_by_user(entry: Entry) -> None:
     restarts = entry.restarts
     restarts.stopped_by_user = True
     entry.save_restarts(restarts)
+
+
+def stop(entry: Entry, roots: Roots, number: int, timeout: float) -> Exit | None:
+    """Ends a run: signal `number`, and SIGKILL when `timeout` seconds were not enough; None if it did not run."""
+    _stopped_by_user(entry)
     if not entry.is_alive():
         return None
     try:

@@ -25,14 +25,13 @@ def conclude(entry: Entry, roots: Roots, wait_status: int) -> Exit:
     whether the cgroup's counter says that it was the memory limit.
     """
     cgroup = Cgroup(entry.container.id)
-    code = os.waitstatus_to_exitcode(wait_status)
-    if code < 0:
-        oom = -code == SIGKILL and cgroup.oom_kills() > 0
-        reason = "oom" if oom else "killed" if -code == SIGKILL else "signal"
-        message = "" if -code == SIGKILL else f"the process was ended by signal {-code}"
-        entry.save_exit(Exit(128 - code, reason, time.time_ns(), message))
+    killed = ended(wait_status)
+    if killed is None:
+        entry.save_exit(Exit(os.waitstatus_to_exitcode(wait_status), "exited", time.time_ns()))
     else:
-        entry.save_exit(Exit(code, "exited", time.time_ns()))
+        if killed.reason == "killed" and cgroup.oom_kills() > 0:
+            killed.reason = "oom"
+        entry.save_exit(killed)
     try:
         cgroup.remove()
     except SampanError:  # an `exec` of it still runs; `rm` tries again
@@ -42,3 +41,13 @@ def conclude(entry: Entry, roots: Roots, wait_status: int) -> Exit:
     container = entry.container
     publish(roots, "container", "die", container.id, name=container.name, image=container.image, exitCode=str(record.code))
     return record
+
+
+def ended(wait_status: int) -> Exit | None:
+    """The record of a process that a signal ended; None for one that exited."""
+    code = os.waitstatus_to_exitcode(wait_status)
+    if code >= 0:
+        return None
+    if -code == SIGKILL:
+        return Exit(128 + SIGKILL, "killed", time.time_ns())
+    return Exit(128 - code, "signal", time.time_ns(), f"the process was ended by signal {-code}")

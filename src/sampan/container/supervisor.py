@@ -74,6 +74,7 @@ class Supervisor:
 
     Args:
         run: the workload; called on a thread of its own, returns how it ended.
+        log: None where nothing is captured. server: None where nobody can attach.
         answers: replies to control requests other than `attach`: name to function.
     """
 
@@ -83,7 +84,7 @@ class Supervisor:
         signals: Signals,
         ends: Ends,
         log: LogWriter | None,
-        server: control.Socket,
+        server: control.Socket | None,
         answers: dict[str, Callable[[control.Socket], None]],
     ) -> None:
         self._run = run
@@ -102,7 +103,8 @@ class Supervisor:
     @property
     def fds(self) -> list[int]:
         """The descriptors that the jail must leave open."""
-        own = [self._done, self._done_write, self._server.fileno(), *self._signals.fds, *self._outputs]
+        own = [self._done, self._done_write, *self._signals.fds, *self._outputs]
+        own += [self._server.fileno()] if self._server is not None else []
         own += [self._ends.stdin] if self._ends.stdin >= 0 else []
         return own + (self._log.fds if self._log else [])
 
@@ -123,8 +125,8 @@ class Supervisor:
                 elif fd == self._done:
                     self._drain()
                     return self._ending, 0
-                elif fd == self._server.fileno():
-                    self._accept()
+                elif self._server is not None and fd == self._server.fileno():
+                    self._accept(self._server)
                 elif fd in self._clients:
                     self._serve_client(fd, events)
                 else:
@@ -165,8 +167,10 @@ class Supervisor:
         """Waits for what matters now. Output is not read while somebody attached has not taken the last of it,
         input is not heard while the workload has not taken the last of it: so nothing grows."""
         poll = select.poll()
-        for fd in (self._signals.fd, self._done, self._server.fileno()):
-            poll.register(fd, select.POLLIN)
+        poll.register(self._signals.fd, select.POLLIN)
+        poll.register(self._done, select.POLLIN)
+        if self._server is not None:
+            poll.register(self._server.fileno(), select.POLLIN)
         masks = {} if any(c.pending for c in self._clients.values()) else dict.fromkeys(self._outputs, select.POLLIN)
         if self._input:
             masks[self._ends.stdin] = masks.get(self._ends.stdin, 0) | select.POLLOUT
@@ -207,9 +211,9 @@ class Supervisor:
     def _attached(self) -> list[_Client]:
         return [client for client in self._clients.values() if client.attached]
 
-    def _accept(self) -> None:
+    def _accept(self, server: control.Socket) -> None:
         try:
-            fd, _ = self._server._accept()  # type: ignore[attr-defined]
+            fd, _ = server._accept()  # type: ignore[attr-defined]
         except OSError:  # nobody any more, or no descriptors: the rest goes on
             return
         if len(self._clients) >= MAX_CLIENTS:

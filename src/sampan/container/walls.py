@@ -32,6 +32,7 @@ class World:
 
     Attributes:
         root: a descriptor of it. private: whether it is in a mount namespace of its own.
+        joined: whether that namespace was there before this process.
         preopens: what the workload is given, as paths inside the jail. missing: walls that could not be had.
     """
 
@@ -40,6 +41,7 @@ class World:
         self.spec = spec
         self.root = -1
         self.private = False
+        self.joined = False
         self.preopens: list[Preopen] = []
         self.missing: list[str] = []
         self.absent: set[str] = set()
@@ -79,17 +81,16 @@ def build(folder: str, container: Container, spec: Spec) -> World:
     return world
 
 
-def join(container: Container, spec: Spec, root: int, spaces: dict[int, int]) -> World:
-    """The world of a running container, for another process of it.
+def join(container: Container, spec: Spec, root: int, *, private: bool) -> World:
+    """The world of a running container, for another process of it that enters its namespaces.
 
     Args:
-        root: a descriptor of its root filesystem. spaces: namespace descriptors by their CLONE_NEW flag; empty
-            where it has none of its own.
+        root: a descriptor of its root filesystem. private: whether it has a mount namespace of its own.
     """
     world = World(container, spec)
     world.root = root
-    world.private = bool(spaces)
-    if spaces:
+    world.private, world.joined = private, True
+    if private:
         world.preopens = _private_preopens(world)
     else:
         _use_host_paths(world, "")
@@ -244,7 +245,7 @@ def jail(world: World, keep: list[int]) -> None:
     """
     process = world.spec.process or Process()
     network = world.container.network is not None and world.container.network.mode != "none"
-    if world.private:
+    if world.private and not world.joined:
         os.fchdir(world.root)
         mounts.pivot_root()
     os.umask(process.user.umask if process.user and process.user.umask is not None else 0o022)

@@ -18,11 +18,11 @@ import _socket
 
 from sampan.container import control, process, stdio
 from sampan.container.events import publish
+from sampan.container.launch import report_error
 from sampan.container.lifecycle import discard
 from sampan.container.reaper import conclude
 from sampan.container.records import Restart
 from sampan.container.store import Containers
-from sampan.core import strictjson
 from sampan.core.errors import SampanError
 from sampan.core.roots import Roots
 from sampan.engine.program import Engine
@@ -67,12 +67,9 @@ class Zygote:
             now = time.monotonic()
             if self._children or self._due:
                 quiet_since = now
-            if now - quiet_since >= self._idle:
+            elif now - quiet_since >= self._idle:
                 return
-            until = min([quiet_since + self._idle, *self._due.values()]) if not self._children else None
-            if self._due:
-                until = min(self._due.values())
-            for fd, _ in poll.poll(None if until is None else max(0.0, until - now) * 1000 + 1):
+            for fd, _ in poll.poll(self._patience(quiet_since + self._idle - now)):
                 if fd == server.fileno():
                     self._answer(server)
                     quiet_since = time.monotonic()
@@ -80,6 +77,12 @@ class Zygote:
                     os.read(self._wakeup, 512)
             self._reap()
             self._restart_due()
+
+    def _patience(self, idle_left: float) -> float | None:
+        """How long to wait for news, in milliseconds."""
+        if self._due:
+            return max(0.0, min(self._due.values()) - time.monotonic()) * 1000 + 1
+        return None if self._children else idle_left * 1000 + 1
 
     def _answer(self, server: control.Socket) -> None:
         try:
@@ -109,7 +112,7 @@ class Zygote:
         try:
             entry = self._containers.find(container_id)
         except SampanError as error:
-            os.write(report, strictjson.dumps(process.error_to_json(error)))
+            report_error(report, error)
             return
         pid = os.fork()
         if pid == 0:

@@ -1,0 +1,139 @@
+"""Ways into a container's world from outside: `exec` of another workload, and work on its files for `cp`."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from sampan.container import control, stdio, walls, workload
+from sampan.container.launch import Run, hear_report, launch, report_error, warm_up
+from sampan.container.process import NAME
+from sampan.container.reaper import ended
+from sampan.container.records import Exit
+from sampan.container.supervisor import Signals, Supervisor
+from sampan.core.errors import Precondition, SampanError, from_os_error
+from sampan.linux import namespaces
+from sampan.linux.cgroups import Cgroup
+from sampan.linux.processes import set_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from sampan.container.store import Entry
+    from sampan.core.roots import Roots
+    from sampan.core.spec.runtime import Process
+
+
+def execute(entry: Entry, roots: Roots, wanted: Process, *, keep_stdin: bool) -> int:
+    """Starts another workload of a running container's root filesystem as a child of this process; its pid.
+
+    It has the container's namespaces, mounts, cgroup, walls and grants, its own arguments, and this process's
+    standard descriptors. Reap it with `reap_execution`.
+
+    Raises:
+        Precondition: the container is not running. SampanError: what stopped the start.
+    """
+    _check_running(entry)
+    return _fork(
+        lambda report: launch(
+            lambda: _prepare(entry, roots, wanted, keep_stdin, report),
+            report,
+            lambda _: None,
+            f"exec in container {entry.container.name}",
+        )
+    )
+
+
+def reap_execution(pid: int) -> Exit:
+    """Waits for a child that `execute` made; how it ended."""
+    status = os.waitpid(pid, 0)[1]
+    return ended(status) or Exit(os.waitstatus_to_exitcode(status), "exited", time.time_ns())
+
+
+def _prepare(entry: Entry, roots: Roots, wanted: Process, keep_stdin: bool, report: int) -> Run:
+    os.setsid()
+    set_name(NAME)
+    signals = Signals()
+    stdio.fill_standard_descriptors()
+    spec = entry.spec.replace(process=wanted)
+    container = entry.container.replace(module="")
+    root, spaces = _world_of(entry)
+    world = walls.join(container, spec, root, private=bool(spaces))
+    program, grants = workload.load(world, roots, None)
+    if walls.CGROUP not in world.absent:
+        Cgroup(container.id).attach(os.getpid())
+    _enter(spaces)
+    stdio.arrange(stdio.INHERIT, keep_stdin=keep_stdin, terminal=False)
+    supervisor = Supervisor(lambda: program.run(grants), signals, stdio.Ends(), None, None, {})
+    warm_up()
+    walls.jail(world, [report, *supervisor.fds, *program.fds])
+    return Run(supervisor, -1, grants.limits)
+
+
+def with_files(entry: Entry, work: Callable[[int], None]) -> None:
+    """Calls `work` with a descriptor of the container's root filesystem, mounts included, in a child process.
+
+    The container may run or not; in the child, its mount namespace is entered or made.
+
+    Raises:
+        SampanError: what `work` raised.
+    """
+
+    def child(report: int) -> NoReturn:
+        try:
+            if entry.is_alive():
+                root, spaces = _world_of(entry)
+                _enter(spaces)
+            else:
+                root = walls.build(entry.folder, entry.container, entry.spec).root
+            work(root)
+        except OSError as error:
+            report_error(report, from_os_error(error, f"copy files of container {entry.container.name}"))
+            os._exit(1)
+        except SampanError as error:
+            report_error(report, error)
+            os._exit(1)
+        os.write(report, b"{}")
+        os._exit(0)
+
+    os.waitpid(_fork(child), 0)
+
+
+def _fork(child: Callable[[int], NoReturn]) -> int:
+    """Forks, runs `child` with the pipe that it reports to, and waits for that report; the child's pid."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(read)
+            child(write)
+        finally:
+            os._exit(125)
+    os.close(write)
+    try:
+        hear_report(read)
+    except SampanError:
+        os.waitpid(pid, 0)
+        raise
+    return pid
+
+
+def _check_running(entry: Entry) -> None:
+    if not entry.is_alive():
+        raise Precondition(
+            f"container {entry.container.name} is not running", fix=f"sampan start {entry.container.name}"
+        )
+
+
+def _world_of(entry: Entry) -> tuple[int, dict[int, int]]:
+    """A running container's root filesystem, and its namespaces by their CLONE_NEW flag."""
+    flags, fds = control.ask(entry.folder, {"do": "world"})
+    return fds[0], dict(zip(flags, fds[1:], strict=True))
+
+
+def _enter(spaces: dict[int, int]) -> None:
+    """The user namespace is first: it gives the right to enter the others."""
+    for flag in sorted(spaces, key=lambda f: f != namespaces.NEWUSER):
+        namespaces.enter(spaces[flag], flag)

@@ -1,0 +1,125 @@
+"""From fork to the workload's end, for every process that runs one: a container's own and those of `exec`.
+
+A forked process prepares itself and jails itself, tells who started it through a pipe (`{}` when the workload is
+about to run, or the error that stopped it), then runs the workload and exits with its code.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from sampan.container.records import Exit
+from sampan.core import strictjson
+from sampan.core.errors import KINDS, Internal, SampanError, from_os_error
+from sampan.linux import syscalls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+    from sampan.container.supervisor import Supervisor
+    from sampan.engine.grants import Ending, Limits
+
+STACK = 8 << 20
+STACK_HEADROOM = 4 << 20
+
+
+class Run:
+    """A jailed process that is ready to run its workload; `exit_fd` takes the exit record, -1 for none."""
+
+    def __init__(self, supervisor: Supervisor, exit_fd: int, limits: Limits) -> None:
+        self._supervisor = supervisor
+        self._exit_fd = exit_fd
+        self._stack = max(STACK, (limits.stack or 0) + STACK_HEADROOM)
+
+    def serve(self) -> int:
+        """Runs the workload, records how it ended; the exit code."""
+        ending, number = self._supervisor.serve(self._stack)
+        record = _exit_of(ending, number)
+        if record.message:
+            self._supervisor.write_error(f"{record.message.rstrip()}\n")
+        if self._exit_fd >= 0:
+            os.pwrite(self._exit_fd, strictjson.dumps(record), 0)
+            os.fsync(self._exit_fd)
+        self._supervisor.finish(record.to_json(), wait=ending is not None)
+        return record.code
+
+
+def launch(prepare: Callable[[], Run], report: int, failed: Callable[[SampanError], None], what: str) -> NoReturn:
+    """Prepares, tells, runs, exits: the main of a just forked process.
+
+    Args:
+        report: the pipe to who waits for the start; closed when it was told.
+        failed: called with the error of a start that failed, after it was told.
+        what: what is being done, for errors.
+    """
+    try:
+        run = prepare()
+    except OSError as error:
+        _fail(report, failed, from_os_error(error, what))
+    except SampanError as error:
+        _fail(report, failed, error)
+    except BaseException as error:  # the outermost edge of a process: nothing may pass it
+        _fail(report, failed, Internal(f"cannot {what}: {type(error).__name__}: {error}"))
+    _tell(report, {})
+    code = 125
+    try:
+        code = run.serve()
+    finally:
+        os._exit(code)
+
+
+def hear_report(read: int) -> None:
+    """Waits until a launched process says that it is about to run; closes the pipe.
+
+    Raises:
+        SampanError: what stopped it.
+    """
+    with open(read, "rb") as pipe:
+        data = pipe.read()
+    if not data:
+        raise Internal("the container process ended before it could say why")
+    value = strictjson.loads(data, what="the container's report")
+    if value:
+        raise KINDS[value["kind"]](value["message"], fix=value["fix"], exit_code=value["code"])
+
+
+def report_error(report: int, error: SampanError) -> None:
+    """Tells who waits that the start failed."""
+    _tell(report, {"kind": error.kind, "message": error.message, "fix": error.fix, "code": error.exit_code})
+
+
+def warm_up() -> None:
+    """Loads what would otherwise be loaded when first needed, where no file can be opened any more."""
+    syscalls.load()
+    strictjson.dumps(Exit(0, "", 0))
+    "\0é".encode("unicode_escape")
+    b"\xff".decode("ascii", "replace")
+    b"\xff".decode("utf-8", "backslashreplace")
+    "\udcff".encode("utf-8", "backslashreplace")
+    time.strftime("%Y", time.gmtime(0))
+
+
+def _exit_of(ending: Ending | None, number: int) -> Exit:
+    if ending is None:
+        return Exit(128 + number, "signal", time.time_ns())
+    return Exit(ending.code, ending.reason, time.time_ns(), ending.message)
+
+
+def _fail(report: int, failed: Callable[[SampanError], None], error: SampanError) -> NoReturn:
+    report_error(report, error)
+    try:
+        failed(error)
+    except SampanError:  # too late to open files: who started it records what it was told
+        pass
+    os._exit(error.exit_code)
+
+
+def _tell(report: int, value: dict[str, Any]) -> None:
+    try:
+        os.write(report, strictjson.dumps(value))
+        os.close(report)
+    except OSError:  # nobody waits any more
+        return
