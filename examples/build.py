@@ -10,6 +10,7 @@ component needs `componentize-py`, the Go guest a Go toolchain: those two are la
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -24,14 +25,14 @@ C_GUESTS = (
 )
 
 
-class Missing(Exception):
+class MissingToolError(Exception):
     """Raised when a tool that a guest needs is not there."""
 
 
 def build_c(name: str, to: Path | None = None) -> Path:
     """Compile `examples/NAME.c` for WASI preview 1; gives the module's path."""
     if not importlib.util.find_spec("ziglang"):
-        raise Missing("a C guest needs the package ziglang: pip install ziglang")
+        raise MissingToolError("a C guest needs the package ziglang: pip install ziglang")
     out = to or (HERE / name).with_suffix(".wasm")
     flags = ["-target", "wasm32-wasi", "-O2", "-s", "-std=gnu17", "-Wall", "-Wextra", "-Wno-unused-parameter"]
     zig = [sys.executable, "-m", "ziglang", "cc"]
@@ -44,7 +45,7 @@ def build_component(to: Path | None = None) -> Path:
     tool = Path(sys.executable).with_name("componentize-py")
     found = str(tool) if tool.exists() else shutil.which("componentize-py")
     if not found:
-        raise Missing("the Python component needs componentize-py: pip install componentize-py")
+        raise MissingToolError("the Python component needs componentize-py: pip install componentize-py")
     folder = HERE / "03-component"
     out = to or folder / "hello.wasm"
     command = [found, "-d", "wit", "-w", "hello", "componentize", "--stub-wasi", "app", "-o", str(out)]
@@ -56,13 +57,11 @@ def build_go(to: Path | None = None) -> Path:
     """Compile the Go guest of `04-go` for wasip1; gives the module's path."""
     go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
     if not go:
-        raise Missing("the Go guest needs a Go toolchain, version 1.21 or newer")
+        raise MissingToolError("the Go guest needs a Go toolchain, version 1.21 or newer")
     out = to or HERE / "04-go/worker.wasm"
     settings = {"GOOS": "wasip1", "GOARCH": "wasm", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod"}
-    from os import environ
-
     command = [go, "build", "-ldflags", "-s -w", "-o", str(out), "."]
-    subprocess.run(command, cwd=HERE / "04-go", env={**environ, **settings}, check=True)
+    subprocess.run(command, cwd=HERE / "04-go", env={**os.environ, **settings}, check=True)
     return out
 
 
@@ -77,7 +76,7 @@ def main(words: list[str]) -> int:
         try:
             out = build()
             print(f"{name}: {out.stat().st_size:,} bytes")
-        except (Missing, subprocess.CalledProcessError) as error:
+        except (MissingToolError, subprocess.CalledProcessError) as error:
             print(f"{name}: {error}", file=sys.stderr)
             failed = True
     return int(failed)
