@@ -171,6 +171,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "wasmtime_component_type_export_nth": (
         c_bool, _P, _P, c_size_t, POINTER(c_void_p), POINTER(c_size_t), _OUT,
     ),
+    "wasmtime_component_extern_delete": (None, _P),
     "wasmtime_component_linker_new": (_P, _P),
     "wasmtime_component_linker_delete": (None, _P),
     "wasmtime_component_linker_add_wasip2": (_P, _P),
@@ -206,6 +207,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "wasmtime_store_delete": (None, _P),
     "wasmtime_store_context": (_P, _P),
     "wasmtime_store_limiter": (None, _P, c_int64, c_int64, c_int64, c_int64, c_int64),
+    "wasmtime_context_get_data": (_P, _P),
     "wasmtime_context_set_epoch_deadline": (None, _P, c_uint64),
     "wasmtime_context_set_fuel": (_P, _P, c_uint64),
     "wasmtime_context_set_wasi": (_P, _P, _P),
@@ -274,7 +276,8 @@ class EngineError(Exception):
         self.frames = frames
 
 
-TRAP_STACK_OVERFLOW, TRAP_INTERRUPT, TRAP_OUT_OF_FUEL = 0, 10, 11
+TRAP_INTERRUPT, TRAP_OUT_OF_FUEL = 10, 11
+UNKNOWN_OFFSET = (1 << 64) - 1
 
 
 def take_bytes(vector: Bytes) -> bytes:
@@ -335,10 +338,28 @@ def _take_frames(frames: Vector) -> list[str]:
         frame = frames.data[i]
         module = read_name(C.wasmtime_frame_module_name(frame)) or "module"
         function = read_name(C.wasmtime_frame_func_name(frame))
-        index = C.wasm_frame_func_index(frame)
-        lines.append(f"{module}!{function or f'function {index}'} at 0x{C.wasm_frame_module_offset(frame):x}")
+        index, offset = C.wasm_frame_func_index(frame), C.wasm_frame_module_offset(frame)
+        where = "" if offset == UNKNOWN_OFFSET else f" at 0x{offset:x}"
+        lines.append(f"{module}!{_demangled(function) or f'function {index}'}{where}")
     C.wasm_frame_vec_delete(byref(frames))
     return lines
+
+
+def _demangled(name: str) -> str:
+    """Rust's `_ZN4core3fmt5write17h0123456789abcdefE` as `core::fmt::write`; any other name as it is."""
+    if not name.startswith("_ZN") or not name.endswith("E"):
+        return name
+    parts, rest = [], name[3:-1]
+    while rest:
+        digits = len(rest) - len(rest.lstrip("0123456789"))
+        length = int(rest[:digits] or 0)
+        if not length:
+            return name
+        parts.append(rest[digits : digits + length])
+        rest = rest[digits + length :]
+    if len(parts) > 1 and len(parts[-1]) == 17 and parts[-1].startswith("h"):
+        parts.pop()
+    return "::".join(parts)
 
 
 def new_trap(text: str) -> int:

@@ -1,0 +1,128 @@
+"""A loaded core module with WASI preview 1: its imports and its entry are checked once, then it is run."""
+
+from __future__ import annotations
+
+from ctypes import byref, c_uint64, c_void_p
+
+from sampan.core.errors import Precondition
+from sampan.engine.binding import (
+    EXTERN_FUNC,
+    I32,
+    C,
+    EngineError,
+    Extern,
+    Instance,
+    Vector,
+    check,
+    read_name,
+)
+from sampan.engine.grants import Ending
+from sampan.engine.store import Store, cause
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.engine.grants import Grants
+    from sampan.engine.program import Engine
+
+    Type = tuple[tuple[int, ...], tuple[int, ...]]
+
+START, INITIALIZE = "_start", "_initialize"
+SHOWN_EXPORTS = 10
+
+
+class Module:
+    """A core module that is ready to run.
+
+    Raises:
+        Precondition: an import or the entry is missing or has another type (exit code 126).
+    """
+
+    kind = "module"
+
+    def __init__(self, engine: Engine, code: int, entry: str, name: str) -> None:
+        self._engine = engine
+        self._code = code
+        self._entry = entry or START
+        functions = _exported_functions(code)
+        self._returns = _check_entry(functions, self._entry, name)
+        self._initializes = START not in functions and functions.get(INITIALIZE) == ((), ())
+        self._linked = c_void_p()
+        try:
+            check(C.wasmtime_linker_instantiate_pre(engine.linker, code, byref(self._linked)))
+        except EngineError as error:
+            raise Precondition(f"{name} cannot be linked: {cause(error.text)}", exit_code=126) from error
+
+    def run(self, grants: Grants) -> Ending:
+        """See `Program.run`."""
+        store = Store(self._engine, grants, network=False)
+        try:
+            try:
+                instance = self._instantiate(store)
+            except EngineError as error:
+                refusal = store.refusal(error)
+                if refusal is not None:
+                    raise refusal from error
+                return store.ending(error)
+            try:
+                if self._initializes:
+                    _call(store.context, instance, INITIALIZE)
+                result = _call(store.context, instance, self._entry)
+            except EngineError as error:
+                return store.ending(error)
+            return Ending(result & 0xFF if self._returns else 0, "exited")
+        finally:
+            store.close()
+
+    def _instantiate(self, store: Store) -> Instance:
+        instance, trap = Instance(), c_void_p()
+        error = C.wasmtime_instance_pre_instantiate(self._linked, store.context, byref(instance), byref(trap))
+        check(error, trap)
+        return instance
+
+
+def _call(context: int, instance: Instance, name: str) -> int:
+    """Call an exported function without parameters; its first result, if it has one."""
+    function, inner, trap = Extern(), name.encode(), c_void_p()
+    C.wasmtime_instance_export_get(context, byref(instance), inner, len(inner), byref(function))
+    values = (c_uint64 * 2)()
+    check(C.wasmtime_func_call_unchecked(context, byref(function.of.func), values, 1, byref(trap)), trap)
+    return int(values[0])
+
+
+def _check_entry(functions: dict[str, Type], entry: str, name: str) -> bool:
+    """Whether the entry returns an exit code."""
+    if entry not in functions:
+        there = [f for f in functions if f != INITIALIZE][:SHOWN_EXPORTS]
+        fix = (
+            f"name one of its functions: FILE#{there[0]}" if there else "build it as a command, not a library"
+        )
+        has = ", ".join(there) or "none"
+        raise Precondition(f"{name} exports no function {entry!r} (it has: {has})", fix=fix, exit_code=126)
+    params, results = functions[entry]
+    allowed = ((),) if entry == START else ((), (I32,))
+    if params or results not in allowed:
+        raise Precondition(
+            f"the function {entry!r} of {name} takes {len(params)} values and returns {len(results)}",
+            fix="an entry takes none, and returns nothing or one i32",
+            exit_code=126,
+        )
+    return bool(results)
+
+
+def _exported_functions(code: int) -> dict[str, Type]:
+    exports = Vector()
+    C.wasmtime_module_exports(code, byref(exports))
+    functions = {}
+    for i in range(exports.size):
+        export = exports.data[i]
+        kind = C.wasm_exporttype_type(export)
+        if C.wasm_externtype_kind(kind) == EXTERN_FUNC:
+            function = C.wasm_externtype_as_functype_const(kind)
+            params, results = C.wasm_functype_params(function), C.wasm_functype_results(function)
+            functions[read_name(C.wasm_exporttype_name(export))] = _kinds(params[0]), _kinds(results[0])
+    C.wasm_exporttype_vec_delete(byref(exports))
+    return functions
+
+
+def _kinds(types: Vector) -> tuple[int, ...]:
+    return tuple(C.wasm_valtype_kind(types.data[i]) for i in range(types.size))
