@@ -1,5 +1,4 @@
-"""System call numbers of x86-64 and arm64, from the kernel's tables: those that this room calls or
-filters."""
+"""System call numbers of x86-64 and arm64, from the kernel's tables: what this room calls or filters."""
 
 from __future__ import annotations
 
@@ -87,6 +86,7 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "lstat": (6, -1),
     "madvise": (28, 233),
     "membarrier": (324, 283),
+    "memfd_create": (319, 279),
     "mincore": (27, 232),
     "mkdir": (83, -1),
     "mkdirat": (258, 34),

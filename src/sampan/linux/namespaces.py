@@ -1,0 +1,102 @@
+"""Namespaces: leave the present ones, enter others, and a user namespace with one id. namespaces(7).
+
+Maps of whole id ranges (newuidmap) are not made here. A process that unshares users must have one thread.
+"""
+
+from __future__ import annotations
+
+import os
+from errno import EINVAL, ENOSPC, ENOSYS, EUSERS
+
+from sampan.core.errors import Exhausted, Precondition, SampanError, Unimplemented, from_os_error
+from sampan.linux import syscalls
+
+NEWTIME = 0x00000080
+NEWNS = 0x00020000
+NEWCGROUP = 0x02000000
+NEWUTS = 0x04000000
+NEWIPC = 0x08000000
+NEWUSER = 0x10000000
+NEWPID = 0x20000000
+NEWNET = 0x40000000
+NAMES = {
+    "mount": NEWNS, "cgroup": NEWCGROUP, "uts": NEWUTS, "ipc": NEWIPC,
+    "user": NEWUSER, "pid": NEWPID, "network": NEWNET, "time": NEWTIME,
+}  # fmt: skip
+"""OCI's names of the namespaces."""
+
+
+def unshare(flags: int) -> None:
+    """Move this process into new namespaces (for NEWPID: its next child).
+
+    Raises:
+        Denied: needs privileges, or NEWUSER beside the other flags.
+        Exhausted: the user has as many namespaces as it may.
+        Unimplemented: the kernel does not have one of them.
+    """
+    try:
+        syscalls.call("unshare", flags)
+    except OSError as error:
+        raise _refusal(error, f"make the namespaces {_shown(flags)}") from error
+
+
+def enter(fd: int, flag: int) -> None:
+    """Join the namespace that `fd` (an open /proc/PID/ns file, or a pidfd) refers to.
+
+    Raises:
+        Precondition: it is another kind of namespace than `flag` says, or the process has threads.
+        Denied: not allowed to.
+    """
+    try:
+        syscalls.call("setns", fd, flag)
+    except OSError as error:
+        raise _refusal(error, f"enter the namespace {_shown(flag)}") from error
+
+
+def map_user(uid: int, gid: int) -> None:
+    """Map one user and one group onto themselves in the user namespace that was just made.
+
+    Args:
+        uid: what `geteuid` said before `unshare(NEWUSER)`; inside, it is the same.
+    """
+    try:
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{uid} {uid} 1"),
+            ("gid_map", f"{gid} {gid} 1"),
+        ):
+            with open(f"/proc/self/{name}", "wb", buffering=0) as file:
+                file.write(text.encode())
+    except OSError as error:
+        raise from_os_error(error, f"map the user {uid}:{gid} into its namespace") from error
+
+
+def can_unshare_user() -> bool:
+    """Whether this process may make and map a user namespace: tried by a forked child."""
+    syscalls.load()
+    uid, gid = os.geteuid(), os.getegid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            unshare(NEWUSER | NEWNS)
+            map_user(uid, gid)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _shown(flags: int) -> str:
+    return ", ".join(name for name, flag in NAMES.items() if flags & flag) or hex(flags)
+
+
+def _refusal(error: OSError, doing: str) -> SampanError:
+    if error.errno in (ENOSPC, EUSERS):
+        return Exhausted(f"cannot {doing}: the limit is reached", fix="raise /proc/sys/user/max_*_namespaces")
+    if error.errno == ENOSYS:
+        return Unimplemented(f"cannot {doing}: the kernel does not have them")
+    if error.errno == EINVAL:
+        return Precondition(
+            f"cannot {doing}: not of that kind, not in this kernel, or the process has threads"
+        )
+    return from_os_error(error, doing)

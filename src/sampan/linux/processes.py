@@ -1,0 +1,137 @@
+"""Processes that stay the same process: known by pid and start time, held by pidfd, never by a bare pid.
+
+A pid alone names another process tomorrow; start time and boot id make it a name for good. /proc(5),
+pidfd_open(2).
+"""
+
+from __future__ import annotations
+
+import os
+
+from sampan.core.errors import Invalid, NotFound, Precondition, from_os_error
+from sampan.linux import syscalls
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_PR_SET_CHILD_SUBREAPER = 36
+MAX_SIGNAL = 64
+
+
+def start_time(pid: int) -> int:
+    """When the process began, in clock ticks since boot.
+
+    Raises:
+        NotFound: there is no such process.
+    """
+    return int(_stat(pid)[19])
+
+
+def is_same(pid: int, start: int) -> bool:
+    """Whether the process that began at `start` still runs as `pid` (a zombie does not run)."""
+    try:
+        fields = _stat(pid)
+    except NotFound:
+        return False
+    return int(fields[19]) == start and fields[0] not in (b"Z", b"X")
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of /proc/PID/stat from the third (state) on; the second may hold spaces and brackets."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            line = file.read()
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise NotFound(f"there is no process {pid}") from error
+    except OSError as error:
+        raise from_os_error(error, f"look at process {pid}") from error
+    return line[line.rindex(b")") + 2 :].split()
+
+
+def boot_id() -> str:
+    """The random name of this boot; a start time means something within one boot only."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError as error:
+        raise from_os_error(error, "read the boot id") from error
+
+
+def open_pidfd(pid: int) -> int:
+    """A descriptor of the process; readable (poll) once it has ended. Closed on exec.
+
+    Raises:
+        NotFound: there is no such process.
+    """
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError as error:
+        raise NotFound(f"there is no process {pid}") from error
+    except OSError as error:
+        if pid <= 0:
+            raise Invalid(f"{pid} is not a process id") from error
+        raise from_os_error(error, f"open process {pid}") from error
+
+
+def wait_ended(pidfd: int, timeout: float | None) -> bool:
+    """Wait up to `timeout` seconds (None: for good) for the process to end; true once it has."""
+    import select
+
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else max(0, int(timeout * 1000))))
+
+
+def send_signal(pid: int, start: int, number: int) -> None:
+    """Send a signal to exactly the process that began at `start`.
+
+    Raises:
+        NotFound: it has ended, whoever has its pid now.
+        Invalid: `number` is not 0..64.
+        Denied: it belongs to somebody else.
+    """
+    from _signal import pidfd_send_signal  # `signal` imports enum
+
+    if not 0 <= number <= MAX_SIGNAL:
+        raise Invalid(f"{number} is not a signal number")
+    pidfd = open_pidfd(pid)
+    try:
+        if not is_same(pid, start):  # asked after the open: the descriptor cannot change its process any more
+            raise NotFound(f"process {pid} has ended")
+        pidfd_send_signal(pidfd, number)
+    except ProcessLookupError as error:
+        raise NotFound(f"process {pid} has ended") from error
+    except OSError as error:
+        raise from_os_error(error, f"send signal {number} to process {pid}") from error
+    finally:
+        os.close(pidfd)
+
+
+def set_child_subreaper() -> None:
+    """Become the parent of every orphan among our descendants."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1, "become a subreaper")
+
+
+def set_parent_death_signal(number: int, parent: int) -> None:
+    """Be sent `number` when the parent (the thread that forked us) ends.
+
+    Args:
+        parent: the pid that the parent had when we were forked.
+
+    Raises:
+        Precondition: it has ended already, so the signal would never come.
+    """
+    _prctl(_PR_SET_PDEATHSIG, number, "ask for a parent death signal")
+    if os.getppid() != parent:
+        raise Precondition(f"the parent process {parent} has ended")
+
+
+def set_name(name: str) -> None:
+    """The thread's name in ps and /proc/PID/comm; the first 15 bytes count."""
+    _prctl(_PR_SET_NAME, os.fsencode(name.replace("\0", ""))[:15], f"take the name {name!r}")
+
+
+def _prctl(option: int, value: int | bytes, doing: str) -> None:
+    try:
+        syscalls.call("prctl", option, value)
+    except OSError as error:
+        raise from_os_error(error, doing) from error
