@@ -7,10 +7,9 @@ Paths of sockets are limited to 108 bytes: the folder is opened and named as /pr
 
 from __future__ import annotations
 
+import _socket
 import array
 import os
-
-import _socket
 
 from sampan.core import strictjson
 from sampan.core.errors import Precondition, SampanError, Unavailable

@@ -58,7 +58,7 @@ def listen(roots: Roots, *, since: int | None = None, until: int | None = None) 
     while True:
         closing = until is not None and time.time_ns() > until
         if file is None and os.path.exists(path):
-            file = open(path, "rb")  # noqa: SIM115 - kept open to follow it
+            file = open(path, "rb")
         while file is not None and (line := file.readline()):
             if not line.endswith(b"\n"):
                 file.seek(-len(line), os.SEEK_CUR)

@@ -6,15 +6,13 @@ import os
 import time
 
 from sampan.container import control, stdio, walls, workload
-from sampan.container.launch import Run, hear_report, launch, report_error, warm_up
-from sampan.container.process import NAME
+from sampan.container.launch import Run, begin, hear_report, launch, report_error, warm_up
 from sampan.container.reaper import ended
 from sampan.container.records import Exit
-from sampan.container.supervisor import Signals, Supervisor
+from sampan.container.supervisor import Supervisor
 from sampan.core.errors import Precondition, SampanError, from_os_error
 from sampan.linux import namespaces
 from sampan.linux.cgroups import Cgroup
-from sampan.linux.processes import set_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,10 +51,7 @@ def reap_execution(pid: int) -> Exit:
 
 
 def _prepare(entry: Entry, roots: Roots, wanted: Process, keep_stdin: bool, report: int) -> Run:
-    os.setsid()
-    set_name(NAME)
-    signals = Signals()
-    stdio.fill_standard_descriptors()
+    signals = begin(report)
     spec = entry.spec.replace(process=wanted)
     container = entry.container.replace(module="")
     root, spaces = _world_of(entry)
@@ -68,7 +63,7 @@ def _prepare(entry: Entry, roots: Roots, wanted: Process, keep_stdin: bool, repo
     stdio.arrange(stdio.INHERIT, keep_stdin=keep_stdin, terminal=False)
     supervisor = Supervisor(lambda: program.run(grants), signals, stdio.Ends(), None, None, {})
     warm_up()
-    walls.jail(world, [report, *supervisor.fds, *program.fds])
+    walls.jail(world)
     return Run(supervisor, -1, grants.limits)
 
 

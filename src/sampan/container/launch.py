@@ -6,22 +6,28 @@ about to run, or the error that stopped it), then runs the workload and exits wi
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 
 from sampan.container.records import Exit
+from sampan.container.stdio import fill_standard_descriptors
+from sampan.container.supervisor import Signals, Supervisor
 from sampan.core import strictjson
 from sampan.core.errors import KINDS, Internal, SampanError, from_os_error
+from sampan.engine.program import preload
 from sampan.linux import syscalls
+from sampan.linux.privileges import close_from
+from sampan.linux.processes import set_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
-    from sampan.container.supervisor import Supervisor
     from sampan.engine.grants import Ending, Limits
 
+NAME = "sampan-workload"
 STACK = 8 << 20
 STACK_HEADROOM = 4 << 20
 
@@ -32,7 +38,7 @@ class Run:
     def __init__(self, supervisor: Supervisor, exit_fd: int, limits: Limits) -> None:
         self._supervisor = supervisor
         self._exit_fd = exit_fd
-        self._stack = max(STACK, (limits.stack or 0) + STACK_HEADROOM)
+        self._stack = max(STACK, limits.stack + STACK_HEADROOM)
 
     def serve(self) -> int:
         """Runs the workload, records how it ended; the exit code."""
@@ -47,7 +53,9 @@ class Run:
         return record.code
 
 
-def launch(prepare: Callable[[], Run], report: int, failed: Callable[[SampanError], None], what: str) -> NoReturn:
+def launch(
+    prepare: Callable[[], Run], report: int, failed: Callable[[SampanError], None], what: str
+) -> NoReturn:
     """Prepares, tells, runs, exits: the main of a just forked process.
 
     Args:
@@ -69,6 +77,16 @@ def launch(prepare: Callable[[], Run], report: int, failed: Callable[[SampanErro
         code = run.serve()
     finally:
         os._exit(code)
+
+
+def begin(report: int) -> Signals:
+    """The first steps of a just forked process: a session and a name of its own, nobody else's descriptors."""
+    os.setsid()
+    gc.disable()
+    set_name(NAME)
+    close_from(3, [report])
+    fill_standard_descriptors()
+    return Signals()
 
 
 def hear_report(read: int) -> None:
@@ -94,6 +112,7 @@ def report_error(report: int, error: SampanError) -> None:
 def warm_up() -> None:
     """Loads what would otherwise be loaded when first needed, where no file can be opened any more."""
     syscalls.load()
+    preload()
     strictjson.dumps(Exit(0, "", 0))
     "\0é".encode("unicode_escape")
     b"\xff".decode("ascii", "replace")

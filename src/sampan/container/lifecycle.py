@@ -6,7 +6,6 @@ Each change holds the container's lock; what happened is on disk before a call r
 from __future__ import annotations
 
 import os
-import select
 import time
 
 from sampan.container import control, process
@@ -19,6 +18,7 @@ from sampan.core.errors import Precondition, SampanError, Unavailable
 from sampan.core.signals import number_of
 from sampan.linux import durable, processes
 from sampan.linux.cgroups import Cgroup
+from sampan.linux.privileges import close_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,29 +97,34 @@ def _connect_to_zygote(roots: Roots) -> control.Socket:
     raise Unavailable("the zygote does not start", fix=f"look whether {roots.run} can be written")
 
 
+_ZYGOTE = """
+import sys
+sys.path[:] = sys.argv[4:]
+from sampan.container.zygote import main
+sys.exit(main(sys.argv[1:4]))
+"""
+
+
 def _start_zygote(roots: Roots) -> None:
     """Starts the zygote as a process of its own: a fresh interpreter, so that what it forks is small."""
     import sys
 
     read, write = os.pipe2(0)
-    null = os.open("/dev/null", os.O_RDWR)
-    code = f"import sys; sys.path[:] = {sys.path!r}; from sampan.container.zygote import main; sys.exit(main(sys.argv[1:]))"
-    if os.fork() == 0:
+    arguments = [sys.executable, "-I", "-S", "-c", _ZYGOTE, roots.data, roots.run, str(write), *sys.path]
+    pid = os.fork()
+    if pid == 0:
         try:
             os.setsid()
             if os.fork() == 0:
+                null = os.open("/dev/null", os.O_RDWR)
                 for fd in (0, 1, 2):
                     os.dup2(null, fd)
-                os.closerange(3, write)
-                os.closerange(write + 1, 1 << 16)
-                arguments = [sys.executable, "-I", "-S", "-c", code, roots.data, roots.run, str(write)]
-                os.set_inheritable(write, True)
+                close_from(3, [write])
                 os.execv(sys.executable, arguments)
         finally:
             os._exit(0)
     os.close(write)
-    os.close(null)
-    os.wait()
+    os.waitpid(pid, 0)
     with open(read, "rb") as pipe:
         pipe.read(1)
 
@@ -137,10 +142,8 @@ def wait(entry: Entry, timeout: float | None = None) -> Exit | None:
         except SampanError:  # it ended in between
             pidfd = -1
         if pidfd >= 0:
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
             try:
-                if not poll.poll(None if timeout is None else timeout * 1000):
+                if not processes.wait_ended(pidfd, timeout):
                     return None
             finally:
                 os.close(pidfd)
@@ -164,7 +167,10 @@ def kill(entry: Entry, roots: Roots, number: int) -> None:
     run = entry.running
     if run is None or not entry.is_alive():
         raise Precondition(f"container {entry.container.name} is not running")
-    if number in (SIGKILL, number_of(entry.container.stop_signal)):  # meant for good: no policy starts it again
+    if number in (
+        SIGKILL,
+        number_of(entry.container.stop_signal),
+    ):  # meant for good: no policy starts it again
         _stopped_by_user(entry)
     processes.send_signal(run.pid, run.start_time, number)
     _tell(entry, roots, "kill", signal=str(number))
@@ -223,4 +229,6 @@ def discard(entry: Entry, roots: Roots) -> None:
 
 def _tell(entry: Entry, roots: Roots, action: str, **attributes: str) -> None:
     container = entry.container
-    publish(roots, "container", action, container.id, name=container.name, image=container.image, **attributes)
+    publish(
+        roots, "container", action, container.id, name=container.name, image=container.image, **attributes
+    )

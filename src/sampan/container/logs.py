@@ -47,11 +47,6 @@ class LogWriter:
             self._fds.reverse()
         self._size = os.fstat(self._fds[0]).st_size
 
-    @property
-    def fds(self) -> list[int]:
-        """The descriptors that the jail must leave open."""
-        return self._fds
-
     def write(self, stream: int, data: bytes) -> None:
         """Appends what the workload wrote to `stream`; times never go back within one log."""
         now = self._last = max(self._last, time.time_ns())
@@ -68,7 +63,9 @@ class LogWriter:
 
     def _append(self, data: bytes) -> None:
         if self._lost:
-            note = f"{rfc3339(self._last)} stderr F sampan: {self._lost} bytes of the log were lost, no space\n"
+            note = (
+                f"{rfc3339(self._last)} stderr F sampan: {self._lost} bytes of the log were lost, no space\n"
+            )
             data = note.encode() + data
         if self._size and self._size + len(data) > self._limit:
             self._fds.reverse()
@@ -149,14 +146,12 @@ class _Reader:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
-        self._seen = {name: 0 for name in _FILES}
-        self._newest = 0
+        self._seen = dict.fromkeys(_FILES, 0)
 
     def new_lines(self) -> list[LogLine]:
         chunks = [lines for name in _FILES if (lines := self._read(name))]
         chunks.sort(key=lambda lines: lines[0].time)
-        out = [line for lines in chunks for line in lines]
-        return out
+        return [line for lines in chunks for line in lines]
 
     def _read(self, name: str) -> list[LogLine]:
         try:

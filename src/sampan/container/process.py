@@ -6,18 +6,17 @@ its control socket, its exit record.
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 
 from sampan.container import control, stdio, walls, workload
-from sampan.container.launch import Run, launch, warm_up
+from sampan.container.launch import Run, begin, launch, warm_up
 from sampan.container.logs import LogWriter
 from sampan.container.records import Exit, Running
-from sampan.container.supervisor import Signals, Supervisor
+from sampan.container.supervisor import Supervisor
 from sampan.linux import namespaces
 from sampan.linux.cgroups import Cgroup
-from sampan.linux.processes import boot_id, set_name, start_time
+from sampan.linux.processes import boot_id, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from sampan.container.store import Entry
     from sampan.core.roots import Roots
     from sampan.engine.program import Engine
-
-NAME = "sampan-workload"
 
 
 def main(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine | None) -> NoReturn:
@@ -47,11 +44,7 @@ def main(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine | No
 
 
 def _prepare(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine | None) -> Run:
-    os.setsid()
-    gc.disable()
-    set_name(NAME)
-    signals = Signals()
-    stdio.fill_standard_descriptors()
+    signals = begin(report)
     container, spec = entry.container, entry.spec
     world = walls.build(entry.folder, container, spec)
     program, grants = workload.load(world, roots, engine)
@@ -62,7 +55,7 @@ def _prepare(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine 
     exit_fd = entry.open_exit()
     spaces = _own_namespaces(world)
     ports: list[dict[str, Any]] = []
-    program.on_bind = lambda port, host_port: ports.append({**port.to_json(), "hostPort": host_port})
+    # program.on_bind = lambda port, host_port: ports.append({**port.to_json(), "hostPort": host_port})
     answers = {
         "world": lambda client: control.send(client, list(spaces), [world.root, *spaces.values()]),
         "ports": lambda client: control.send(client, ports),
@@ -72,7 +65,7 @@ def _prepare(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine 
     pid = os.getpid()
     entry.save_running(Running(pid, start_time(pid), boot_id(), time.time_ns(), world.missing))
     warm_up()
-    walls.jail(world, [report, exit_fd, world.root, *spaces.values(), *supervisor.fds, *program.fds])
+    walls.jail(world)
     return Run(supervisor, exit_fd, grants.limits)
 
 
@@ -83,4 +76,6 @@ def _own_namespaces(world: walls.World) -> dict[int, int]:
     spaces = {namespaces.NEWNS: "mnt", namespaces.NEWIPC: "ipc"}
     if os.geteuid() != 0:
         spaces = {namespaces.NEWUSER: "user", **spaces}
-    return {flag: os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for flag, name in spaces.items()}
+    return {
+        flag: os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for flag, name in spaces.items()
+    }

@@ -39,7 +39,15 @@ def conclude(entry: Entry, roots: Roots, wait_status: int) -> Exit:
     record = entry.exit()
     assert record is not None
     container = entry.container
-    publish(roots, "container", "die", container.id, name=container.name, image=container.image, exitCode=str(record.code))
+    publish(
+        roots,
+        "container",
+        "die",
+        container.id,
+        name=container.name,
+        image=container.image,
+        exitCode=str(record.code),
+    )
     return record
 
 

@@ -6,24 +6,25 @@ waited for: when a signal ends the container, the output that is there is writte
 
 from __future__ import annotations
 
-import os
-import select
-
 import _signal
 import _socket
 import _thread
+import array
+import fcntl
+import os
+import select
+import termios
 
 from sampan.container import control
 from sampan.container.logs import STDERR, STDOUT, LogWriter
 from sampan.container.stdio import Ends, resize
 from sampan.core import strictjson
 from sampan.core.errors import SampanError
+from sampan.engine.grants import Ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from sampan.engine.grants import Ending
 
 CHUNK = 64 << 10
 MAX_CLIENTS = 64
@@ -42,14 +43,13 @@ class Signals:
     """Catches the signals that end a container, from before the workload can start."""
 
     def __init__(self) -> None:
-        self.fd, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        _signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        self.fd, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         for number in ENDING_SIGNALS:
             _signal.signal(number, lambda *_: None)
         _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
-        self.fds = [self.fd, write]
 
     def caught(self) -> int:
         """The first signal that came, or 0."""
@@ -99,14 +99,6 @@ class Supervisor:
         self._input_ended = False
         self._ending: Ending | None = None
         self._done, self._done_write = os.pipe2(os.O_CLOEXEC)
-
-    @property
-    def fds(self) -> list[int]:
-        """The descriptors that the jail must leave open."""
-        own = [self._done, self._done_write, *self._signals.fds, *self._outputs]
-        own += [self._server.fileno()] if self._server is not None else []
-        own += [self._ends.stdin] if self._ends.stdin >= 0 else []
-        return own + (self._log.fds if self._log else [])
 
     def serve(self, stack: int) -> tuple[Ending | None, int]:
         """Runs the workload to its end or to a signal: its ending and 0, or None and the signal.
@@ -160,6 +152,10 @@ class Supervisor:
     def _workload(self) -> None:
         try:
             self._ending = self._run()
+        except SampanError as error:
+            self._ending = Ending(error.exit_code, "error", f"sampan: {error} ({error.kind})")
+        except BaseException as error:  # a fault of ours must not look like an ending of the workload's
+            self._ending = Ending(125, "error", f"sampan: {type(error).__name__}: {error} (INTERNAL)")
         finally:
             os.write(self._done_write, b"!")
 
@@ -171,7 +167,11 @@ class Supervisor:
         poll.register(self._done, select.POLLIN)
         if self._server is not None:
             poll.register(self._server.fileno(), select.POLLIN)
-        masks = {} if any(c.pending for c in self._clients.values()) else dict.fromkeys(self._outputs, select.POLLIN)
+        masks = (
+            {}
+            if any(c.pending for c in self._clients.values())
+            else dict.fromkeys(self._outputs, select.POLLIN)
+        )
         if self._input:
             masks[self._ends.stdin] = masks.get(self._ends.stdin, 0) | select.POLLOUT
         for fd, client in self._clients.items():
@@ -180,19 +180,19 @@ class Supervisor:
             poll.register(fd, mask)
         return poll.poll()
 
-    def _pump(self, fd: int) -> bool:
-        """Moves one chunk of output on; False when none is there."""
+    def _pump(self, fd: int) -> int:
+        """Moves one chunk of output on; its size, 0 when none is there."""
         try:
             data = os.read(fd, CHUNK)
         except BlockingIOError:
-            return False
+            return 0
         except OSError:  # EIO: a terminal whose other end is closed
             data = b""
-        if not data:
+        if data:
+            self._emit(STDERR if fd == self._ends.errors else STDOUT, data)
+        else:
             self._outputs.discard(fd)
-            return False
-        self._emit(STDERR if fd == self._ends.errors else STDOUT, data)
-        return True
+        return len(data)
 
     def _emit(self, stream: int, data: bytes) -> None:
         if self._log is not None:
@@ -201,10 +201,11 @@ class Supervisor:
             self._send(client, bytes([stream]) + data)
 
     def _drain(self) -> None:
-        """What the workload has written by now is never lost."""
+        """What the workload has written by now is never lost; one that goes on writing is not waited for."""
         for fd in list(self._outputs):
-            while self._pump(fd):
-                pass
+            left = _readable(fd)
+            while left > 0 and (moved := self._pump(fd)):
+                left -= moved
         if self._log is not None:
             self._log.flush()
 
@@ -278,7 +279,13 @@ class Supervisor:
         try:
             size = strictjson.loads(data, what="the size")
             resize(self._ends.output, int(size["rows"]), int(size["columns"]))
-        except (SampanError, OSError, KeyError, TypeError, ValueError):  # the client's fault, not the workload's
+        except (
+            SampanError,
+            OSError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ):  # the client's fault, not the workload's
             return
 
     def _feed(self) -> None:
@@ -325,3 +332,10 @@ def _write_all(fd: int, data: bytes) -> None:
             view = view[os.write(fd, view) :]
         except OSError:
             return
+
+
+def _readable(fd: int) -> int:
+    """How many bytes are in a pipe or terminal now."""
+    size = array.array("i", [0])
+    fcntl.ioctl(fd, termios.FIONREAD, size)
+    return size[0]

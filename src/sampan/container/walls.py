@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from sampan.core.errors import Denied, SampanError, Unimplemented, from_os_error
+from sampan.core.errors import Denied, Exists, SampanError, Unimplemented, from_os_error
 from sampan.core.spec.runtime import Mount, Process, Resources, Spec, User
 from sampan.engine.grants import Preopen
 from sampan.linux import landlock, mounts, namespaces, paths, privileges, seccomp
@@ -53,7 +53,9 @@ class World:
             Denied: the container is strict and does not waive this wall.
         """
         if self.container.strict and wall not in self.container.waived:
-            raise Denied(f"the {wall} wall cannot be built: {error.message}", fix=f"or waive it: --waive {wall}")
+            raise Denied(
+                f"the {wall} wall cannot be built: {error.message}", fix=f"or waive it: --waive {wall}"
+            )
         self.absent.add(wall)
         self.missing.append(f"no {wall} ({error.message})")
 
@@ -119,35 +121,32 @@ def _enter_namespaces() -> None:
 def _mount_root(world: World, folder: str) -> None:
     container, spec = world.container, world.spec
     target = f"{folder}/rootfs"
-    read_only = spec.root is not None and spec.root.readonly
-    if not container.lower:
-        mounts.bind(f"{folder}/upper", target, read_only=False, recursive=False)
-    elif read_only:
-        mounts.bind(container.lower, target, read_only=False, recursive=False)
+    if container.lower:
+        rootless = os.geteuid() != 0
+        mounts.overlay(target, [container.lower], f"{folder}/upper", f"{folder}/work", userns=rootless)
     else:
-        mounts.overlay(
-            target, container.lower, f"{folder}/upper", f"{folder}/work", user_namespace=os.geteuid() != 0
-        )
+        mounts.bind(f"{folder}/upper", target, recursive=False)
     world.root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     for mount in spec.mounts:
         _mount(world, mount)
     for number, preopen in enumerate(container.preopens):
         options = ["bind", "ro"] if preopen.read_only else ["bind"]
         _mount(world, Mount(f"{PREOPENS}/{number}", "bind", preopen.host, options))
-    if read_only:
-        mounts.make_read_only(target)
+    if _is_read_only(spec):
+        mounts.make_read_only(world.root)
     world.preopens = _private_preopens(world)
+
+
+def _is_read_only(spec: Spec) -> bool:
+    return spec.root is not None and spec.root.readonly
 
 
 def _private_preopens(world: World) -> list[Preopen]:
     """`/` where there is anything in it, and each folder that was asked for under a name of its own."""
     container, spec = world.container, world.spec
-    read_only = spec.root is not None and spec.root.readonly
-    preopens = [
-        Preopen(f"{PREOPENS}/{n}", p.guest, p.read_only) for n, p in enumerate(container.preopens)
-    ]
+    preopens = [Preopen(f"{PREOPENS}/{n}", p.guest, p.read_only) for n, p in enumerate(container.preopens)]
     if container.lower or any(not m.destination.startswith("/etc/") for m in spec.mounts):
-        preopens.insert(0, Preopen("/", "/", read_only))
+        preopens.insert(0, Preopen("/", "/", _is_read_only(spec)))
     return preopens
 
 
@@ -158,7 +157,7 @@ def _mount(world: World, mount: Mount) -> None:
     if mount.type == "tmpfs":
         target = paths.make_dirs_in_root(world.root, mount.destination)
         try:
-            mounts.tmpfs(f"/proc/self/fd/{target}", [o for o in mount.options if o != "bind"])
+            mounts.mount("tmpfs", target, "tmpfs", mounts.NOSUID | mounts.NODEV, ",".join(mount.options))
         finally:
             os.close(target)
         return
@@ -181,8 +180,7 @@ def _mount(world: World, mount: Mount) -> None:
 
 def _make_file_in_root(root: int, path: str) -> int:
     """A descriptor of the file at `path`, made empty where there is none."""
-    above, _, name = path.rstrip("/").rpartition("/")
-    os.close(paths.make_dirs_in_root(root, above or "/"))
+    os.close(paths.make_dirs_in_root(root, os.path.dirname(path.rstrip("/")) or "/"))
     try:
         return paths.open_in_root(root, path, os.O_PATH | os.O_CLOEXEC)
     except SampanError:
@@ -217,11 +215,21 @@ def _use_host_paths(world: World, folder: str) -> None:
 def enter_cgroup(world: World, cgroup: Cgroup) -> None:
     """Puts this process into the container's cgroup, with the spec's limits."""
     resources = world.spec.linux.resources if world.spec.linux is not None else None
+    limits = _cgroup_limits(resources or Resources())
     try:
-        cgroup.create(_cgroup_limits(resources or Resources()))
-        cgroup.attach(os.getpid())
+        try:
+            cgroup.create(limits)
+        except Exists:  # a run whose parent was killed left it
+            cgroup.remove()
+            cgroup.create(limits)
+        cgroup.attach()
     except SampanError as error:
         world.lack(CGROUP, error)
+        return
+    asked = {"memory": limits.memory, "cpu": limits.cpu_quota or limits.cpu_shares, "pids": limits.pids}
+    unheld = [name for name in cgroup.missing if asked.get(name) is not None]
+    if unheld:
+        world.lack(CGROUP, Unimplemented(f"this host cannot limit {', '.join(unheld)}"))
 
 
 def _cgroup_limits(resources: Resources) -> CgroupLimits:
@@ -237,26 +245,23 @@ def _cgroup_limits(resources: Resources) -> CgroupLimits:
     return limits
 
 
-def jail(world: World, keep: list[int]) -> None:
+def jail(world: World) -> None:
     """Gives up everything that the workload must not have. Nothing can be imported or opened by path after it.
 
-    Args:
-        keep: the descriptors that stay open, besides 0, 1 and 2.
+    Inherited descriptors are gone since `launch.begin`; those opened since are the process's own.
     """
     process = world.spec.process or Process()
     network = world.container.network is not None and world.container.network.mode != "none"
+    privileges.set_rlimits({r.type: (r.soft, r.hard) for r in process.rlimits})
     if world.private and not world.joined:
-        os.fchdir(world.root)
-        mounts.pivot_root()
+        mounts.pivot_root(world.root)
     os.umask(process.user.umask if process.user and process.user.umask is not None else 0o022)
-    privileges.set_rlimits([(r.type, r.soft, r.hard) for r in process.rlimits])
-    privileges.close_from(3, keep)
     _become(process, network)
     privileges.no_new_privileges()
     privileges.not_dumpable()
     if LANDLOCK not in world.absent:
-        writable = [p.host for p in world.preopens if not p.read_only]
-        readable = [p.host for p in world.preopens if p.read_only]
+        writable: list[str | int] = [p.host for p in world.preopens if not p.read_only]
+        readable: list[str | int] = [p.host for p in world.preopens if p.read_only]
         landlock.restrict(readable, writable, deny_tcp=not network)
     if SECCOMP not in world.absent:
         seccomp.install(network)
@@ -269,4 +274,7 @@ def _become(process: Process, network: bool) -> None:
     user = process.user or User()
     if os.geteuid() == 0:
         privileges.set_user(user.uid, user.gid, user.additional_gids)
-    privileges.drop_capabilities(keep if os.geteuid() == 0 else [])
+        keep = keep if user.uid == 0 else []
+    else:
+        keep = []
+    privileges.drop_capabilities(keep)

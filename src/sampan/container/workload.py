@@ -10,14 +10,14 @@ from sampan.core.record import Record
 from sampan.core.spec.runtime import Process, Spec
 from sampan.engine.cache import CodeCache
 from sampan.engine.grants import Grants, Limits, Network
-from sampan.engine.program import Engine, Program
+from sampan.engine.program import Engine
 from sampan.linux.paths import open_regular_in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.container.records import Container
     from sampan.container.walls import World
     from sampan.core.roots import Roots
+    from sampan.engine.program import Program
 
 HEAD = 4096
 HANDLER = "run.oci.handler"
@@ -98,16 +98,11 @@ def clues_of(fd: int, name: str, spec: Spec) -> Clues:
     )
 
 
-def engine_for(limits: Limits) -> Engine:
-    """An engine whose code can be stopped by what is asked for: fuel and deadlines cost speed."""
-    return Engine(fuel=limits.fuel is not None, epochs=limits.deadline is not None)
-
-
 def load(world: World, roots: Roots, engine: Engine | None) -> tuple[Program, Grants]:
     """The container's program, and what it is granted.
 
     Args:
-        engine: one that is there already, without fuel and epochs; used where it fits.
+        engine: one that is there already; used where it can hold the container's limits.
 
     Raises:
         Unimplemented: it is a Linux program. Invalid: neither that nor Wasm. Both name the evidence.
@@ -122,9 +117,10 @@ def load(world: World, roots: Roots, engine: Engine | None) -> tuple[Program, Gr
     limits = container.limits or Limits()
     try:
         check_is_wasm(fd, entrypoint.path, spec)
-        if engine is None or limits.fuel is not None or limits.deadline is not None:
-            engine = engine_for(limits)
-        program = engine.load(fd, entrypoint.export, CodeCache(roots.code, f"{roots.run}/code"))
+        if engine is None or not engine.fits(limits):
+            engine = Engine.for_limits(limits)
+        cache = CodeCache(roots.code, f"{roots.run}/code")
+        program = engine.load(fd, entrypoint.export, cache, entrypoint.path)
     finally:
         os.close(fd)
     args = [entrypoint.path, *process.args[1:]]

@@ -7,14 +7,13 @@ its own death is in the containers' folders: a new zygote finds what an earlier 
 
 from __future__ import annotations
 
+import _signal
+import _socket
 import gc
 import os
 import select
 import sys
 import time
-
-import _signal
-import _socket
 
 from sampan.container import control, process, stdio
 from sampan.container.events import publish
