@@ -56,22 +56,22 @@ class V1:
     def writes(self, limits: CgroupLimits) -> Writes:
         """What has to be written for these limits."""
         out: Writes = []
-        if limits.memory is not None:
+        if limits.memory:
             memory = (self._file("memory", "memory.limit_in_bytes"), str(limits.memory))
-            total = limits.swap if limits.swap is not None else limits.memory
+            total = limits.swap or limits.memory
             both = self._file("memory", "memory.memsw.limit_in_bytes")
             if os.path.exists(both):
                 out.append(("memory", [memory, (both, str(total))]))
             else:  # a kernel that does not count swap
                 out += [("memory", [memory]), ("swap", [(both, str(total))])]
-        if limits.cpu_period is not None:
+        if limits.cpu_period:
             out.append(("cpu", [(self._file("cpu", "cpu.cfs_period_us"), str(limits.cpu_period))]))
-        if limits.cpu_quota is not None:
+        if limits.cpu_quota:
             quota = limits.cpu_quota if limits.cpu_quota > 0 else -1
             out.append(("cpu", [(self._file("cpu", "cpu.cfs_quota_us"), str(quota))]))
-        if limits.cpu_shares is not None:
+        if limits.cpu_shares:
             out.append(("cpu", [(self._file("cpu", "cpu.shares"), str(limits.cpu_shares))]))
-        if limits.pids is not None:
+        if limits.pids:
             out.append(("pids", [(self._file("pids", "pids.max"), _or_max(limits.pids))]))
         return out
 
@@ -130,18 +130,18 @@ class V2:
 
     def writes(self, limits: CgroupLimits) -> Writes:
         out: Writes = []
-        if limits.memory is not None:
-            total = limits.swap if limits.swap is not None else limits.memory
+        if limits.memory:
+            total = limits.swap or limits.memory
             swap = total - limits.memory if total >= 0 and limits.memory >= 0 else -1
             out.append(("memory", [(f"{self.folder}/memory.max", _or_max(limits.memory))]))
             out.append(("swap", [(f"{self.folder}/memory.swap.max", _or_max(swap))]))
-        if limits.cpu_quota is not None or limits.cpu_period is not None:
+        if limits.cpu_quota or limits.cpu_period:
             quota = limits.cpu_quota if limits.cpu_quota and limits.cpu_quota > 0 else -1
             value = f"{_or_max(quota)} {limits.cpu_period or PERIOD}"
             out.append(("cpu", [(f"{self.folder}/cpu.max", value)]))
-        if limits.cpu_shares is not None:
+        if limits.cpu_shares:
             out.append(("cpu", [(f"{self.folder}/cpu.weight", str(weight(limits.cpu_shares)))]))
-        if limits.pids is not None:
+        if limits.pids:
             out.append(("pids", [(f"{self.folder}/pids.max", _or_max(limits.pids))]))
         return out
 

@@ -31,7 +31,7 @@ FREEZE_SECONDS = 2.0
 
 
 class CgroupLimits(Record):
-    """Limits; None is not asked for, -1 is explicitly none.
+    """Limits; None and 0 are not asked for, -1 is explicitly none.
 
     `memory`: bytes. `swap`: bytes of memory and swap together; None: as `memory`. `cpu_quota`: microseconds of CPU
     time in each `cpu_period` microseconds. `cpu_shares`: 2 to 262144, 1024 is usual. `pids`: processes and threads.
@@ -117,7 +117,7 @@ class Cgroup:
             raise
 
     def update(self, limits: CgroupLimits) -> None:
-        """Set the limits that are not None; the others stay.
+        """Set the limits that are asked for; the others stay.
 
         Raises:
             Precondition: more memory is in use than the limit allows.

@@ -176,6 +176,8 @@ def pivot_root(new_root: str | int = ".") -> None:
         syscalls.call("umount2", b".", _DETACH)
         os.chdir("/")
     except OSError as error:
+        if error.errno in (EBUSY, EINVAL):
+            raise Invalid(f"cannot make {new_root!r} the root: it is not a mount") from error
         raise _refusal(error, f"make {new_root!r} the root") from error
 
 

@@ -51,18 +51,30 @@ def drop_capabilities(keep: Iterable[str] = ()) -> None:
             raise Invalid(f"{name[:40]!r} is not a capability")
         kept |= 1 << CAPABILITIES.index(bare)
     try:
+        _set_sets(_permitted())  # a change of user made none effective, and the next line needs one
         _shrink_bounding_set(kept)
         _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-        header = _words(_VERSION_3, 0)
-        low, high = kept & 0xFFFFFFFF, kept >> 32
-        # two structs of effective, permitted, inheritable
-        syscalls.call("capset", header, _words(low, low, 0, high, high, 0))
+        _set_sets(kept)
     except PermissionError as error:
         raise Denied(
             f"cannot keep the capabilities {', '.join(keep)}: the process does not have them"
         ) from error
     except OSError as error:
         raise from_os_error(error, "drop the capabilities") from error
+
+
+def _permitted() -> int:
+    import ctypes
+
+    sets = (ctypes.c_uint32 * 6)()
+    syscalls.call("capget", _words(_VERSION_3, 0), ctypes.byref(sets))
+    return sets[1] | sets[4] << 32
+
+
+def _set_sets(mask: int) -> None:
+    """Make these the effective and the permitted capabilities, and none inheritable."""
+    low, high = mask & 0xFFFFFFFF, mask >> 32
+    syscalls.call("capset", _words(_VERSION_3, 0), _words(low, low, 0, high, high, 0))
 
 
 def _shrink_bounding_set(kept: int) -> None:
