@@ -11,7 +11,7 @@ from sampan.core.errors import DataLoss, Invalid, SampanError
 from sampan.core.spec.image import Descriptor
 from sampan.core.strictjson import MAX_BYTES, loads
 from sampan.image.registry.auth import Authorizer
-from sampan.image.registry.documents import ACCEPT, media_type_of, verify
+from sampan.image.registry.documents import ACCEPT, KNOWN, media_type_of, verify
 from sampan.image.registry.exchange import Untrusted
 from sampan.image.registry.retry import with_retries
 
@@ -225,7 +225,7 @@ def _described(answer: Answer) -> Descriptor | None:
     media_type = answer.header("content-type").partition(";")[0].strip()
     if digest is None or not (length.isascii() and length.isdigit() and len(length) < 19) or not media_type:
         return None
-    return Descriptor(media_type, digest, int(length)) if media_type in ACCEPT.split(", ") else None
+    return Descriptor(media_type, digest, int(length)) if media_type in KNOWN else None
 
 
 def _said_digest(text: str) -> Digest | None:

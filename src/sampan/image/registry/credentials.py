@@ -80,12 +80,12 @@ class Credentials:
             config = self._read(self.files[0])
             helper = _helper(config, registry)
             key = server_key(registry)
+            entry: dict[str, str] = {}
             if helper:
                 _tell_helper(helper, "store", key, credential)
-                _section(config, "auths")[key] = {}
             else:
-                _section(config, "auths")[key] = _entry(credential)
-            self._write(config)
+                entry = _entry(credential)
+            self._write({**config, "auths": {**_section(config, "auths"), key: entry}})
 
     def erase(self, registry: str) -> bool:
         """Forget a registry's credential; false if there was none."""
@@ -96,12 +96,10 @@ class Credentials:
             if helper and held:
                 _answer(_run_helper(helper, "erase", server_key(registry).encode()))
             auths = _section(config, "auths")
-            keys = [key for key in auths if _host_of(key) == registry]
-            for key in keys:
-                del auths[key]
-            if keys:
-                self._write(config)
-            return held or bool(keys)
+            left = {key: entry for key, entry in auths.items() if _host_of(key) != registry}
+            if left != auths:
+                self._write({**config, "auths": left})
+            return held or left != auths
 
     def _read(self, path: str) -> dict[str, Any]:
         try:
@@ -208,9 +206,9 @@ def _helper(config: dict[str, Any], registry: str) -> str:
 
 
 def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
-    section = config.setdefault(name, {})
+    section = config.get(name)
     if section is None:
-        section = config[name] = {}
+        return {}
     if not isinstance(section, dict):
         raise Invalid(f"{name!r} in the registries' credentials is not an object")
     return section

@@ -23,12 +23,13 @@ from sampan.core.strictjson import loads
 MAX_LAYERS = 512
 MAX_CHILDREN = 1024
 MAX_DEPTH = 4
-ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
+KNOWN = (*MANIFESTS, *INDEXES)
+ACCEPT = ", ".join(KNOWN)
 _VAGUE = ("", "application/json", "application/octet-stream", "text/plain")
 _OLD = "application/vnd.docker.distribution.manifest.v1"
 
 
-def parse_document(data: bytes, media_type: str, what: str) -> Manifest | Index:
+def parse_document(data: bytes, media_type: str = "", what: str = "the manifest") -> Manifest | Index:
     """The manifest or index that `data` holds.
 
     Args:
@@ -45,35 +46,37 @@ def parse_document(data: bytes, media_type: str, what: str) -> Manifest | Index:
     if not isinstance(document, dict):
         raise Invalid(f"{what} is not a JSON object")
     own = document.get("mediaType") or ""
-    if said.startswith(_OLD) or document.get("schemaVersion") == 1:
+    if said.startswith(_OLD) or "fsLayers" in document:
         raise Unimplemented(
             f"{what} is in Docker's old format, schema 1", fix="push it again with a current tool"
         )
     if own and said not in (*_VAGUE, own):
         raise Invalid(f"{what} says that it is {own!r}, its sender that it is {said!r}")
-    if "manifests" in document and ("layers" in document or "config" in document):
-        raise Invalid(f"{what} is a manifest and an index in one")
-    is_index = "manifests" in document
+    is_index, is_manifest = "manifests" in document, "layers" in document or "config" in document
+    if is_index == is_manifest:
+        raise Invalid(
+            f"{what} is " + ("a manifest and an index in one" if is_index else "no manifest and no index")
+        )
     kind = own or (said if said not in _VAGUE else "") or (OCI_INDEX if is_index else OCI_MANIFEST)
-    if kind not in (*MANIFESTS, *INDEXES):
-        known = ", ".join((*MANIFESTS, *INDEXES))
-        raise Unimplemented(f"{what} has the media type {str(kind)[:80]!r}", fix=f"these are known: {known}")
+    if kind not in KNOWN:
+        raise Unimplemented(f"{what} has the media type {str(kind)[:80]!r}", fix=f"these are known: {ACCEPT}")
+    if document.get("schemaVersion") != 2:
+        raise Unimplemented(f"{what} has the schema version {document.get('schemaVersion')!r}, not 2")
     if (kind in INDEXES) != is_index:
         raise Invalid(f"{what} does not have the shape of its media type {kind}")
-    return _index(document, what) if is_index else _manifest(document, what)
+    return _checked_index(document, what) if is_index else _checked_manifest(document, what)
 
 
 def media_type_of(data: bytes, said: str, what: str) -> str:
-    """The media type of a document, from its sender or from itself; checks it as `parse_document` does."""
+    """The media type of a document, from itself, its sender or its shape; checks it as `parse_document` does."""
     document = parse_document(data, said, what)
     plain = said.partition(";")[0].strip().lower()
     if document.media_type or plain not in _VAGUE:
         return document.media_type or plain
     if isinstance(document, Index):
         return OCI_INDEX
-    return (
-        DOCKER_MANIFEST if document.config.media_type.startswith("application/vnd.docker.") else OCI_MANIFEST
-    )
+    of_docker = document.config.media_type.startswith("application/vnd.docker.")
+    return DOCKER_MANIFEST if of_docker else OCI_MANIFEST
 
 
 def verify(data: bytes, digest: str, what: str) -> None:
@@ -99,19 +102,22 @@ def check_descriptor(descriptor: Descriptor, what: str) -> None:
         raise Invalid(f"{what} lists {descriptor.digest[:80]} with the size {descriptor.size}")
 
 
-def _manifest(document: object, what: str) -> Manifest:
+def _checked_manifest(document: dict[str, object], what: str) -> Manifest:
+    _cap(document.get("layers"), MAX_LAYERS, "layers", what)
     manifest = Manifest.from_json(document, what)
-    if len(manifest.layers) > MAX_LAYERS:
-        raise Exhausted(f"{what} has {len(manifest.layers)} layers, more than the {MAX_LAYERS} allowed")
     for descriptor in (manifest.config, *manifest.layers):
         check_descriptor(descriptor, what)
     return manifest
 
 
-def _index(document: object, what: str) -> Index:
+def _checked_index(document: dict[str, object], what: str) -> Index:
+    _cap(document.get("manifests"), MAX_CHILDREN, "manifests", what)
     index = Index.from_json(document, what)
-    if len(index.manifests) > MAX_CHILDREN:
-        raise Exhausted(f"{what} has {len(index.manifests)} manifests, more than the {MAX_CHILDREN} allowed")
     for descriptor in index.manifests:
         check_descriptor(descriptor, what)
     return index
+
+
+def _cap(items: object, limit: int, field: str, what: str) -> None:
+    if isinstance(items, list) and len(items) > limit:
+        raise Exhausted(f"{what} has {len(items)} {field}, more than the {limit} allowed")

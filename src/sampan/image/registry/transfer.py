@@ -10,7 +10,8 @@ from __future__ import annotations
 from sampan.core.errors import DataLoss, Invalid, NotFound, Precondition, SampanError
 from sampan.core.ports import NoProgress
 from sampan.core.reference import Reference, parse_reference
-from sampan.core.spec.image import Index, Manifest
+from sampan.core.spec.image import Index
+from sampan.image.manifests import resolve_manifest
 from sampan.image.registry.client import Client
 from sampan.image.registry.credentials import Credential, Credentials
 from sampan.image.registry.documents import MAX_DEPTH, parse_document
@@ -24,13 +25,11 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from sampan.core.ports import Progress
-    from sampan.core.spec.image import Descriptor
-    from sampan.image.leases import Lease
+    from sampan.core.spec.image import Descriptor, Platform
     from sampan.image.registry.parallel import Check
     from sampan.image.store import ContentStore
 
     T = TypeVar("T")
-    Choose = Callable[[bytes, Descriptor], Descriptor]
 
 MAX_MOUNT_NAMES = 256
 
@@ -56,18 +55,18 @@ class Registry:
         self,
         reference: Reference,
         store: ContentStore,
-        choose: Choose,
+        platform: Platform | None = None,
         progress: Progress | None = None,
         max_parallel: int = 3,
     ) -> Descriptor:
         """Bring an image into the store under its name; returns what the name stands for (perhaps an index).
 
         Args:
-            choose: picks one manifest of an index, given its bytes and descriptor; called for each nested index.
+            platform: which of an index's manifests; None for whatever runs here. Only this one is fetched.
             max_parallel: how many blobs at once.
 
         Raises:
-            NotFound: no such image, or (from `choose`) none for the platform.
+            NotFound: no such image, or none for the platform.
             DataLoss: something has other bytes than its digest or size says.
             Unauthenticated, Denied, Unavailable, TimedOut: as the registry has it.
             Invalid, Exhausted, Unimplemented: the image's documents are not what they should be.
@@ -78,7 +77,12 @@ class Registry:
         with store.lease() as lease:
             wanted = reference.digest or reference.tag
             top = source.first(lambda client, repository: client.resolve(repository, wanted))
-            top, manifest = _pull_documents(source, store, lease, top, choose)
+
+            def read(descriptor: Descriptor) -> bytes:
+                lease.add([descriptor.digest])
+                return _pull_document(source, store, descriptor)
+
+            manifest = resolve_manifest(read, top, platform, str(reference)).manifest
             blobs = list({d.digest: d for d in (*manifest.layers, manifest.config)}.values())
             lease.add([descriptor.digest for descriptor in blobs])
             layers = {layer.digest for layer in manifest.layers}
@@ -200,26 +204,8 @@ class _Source:
             raise
 
 
-def _pull_documents(
-    source: _Source, store: ContentStore, lease: Lease, top: Descriptor, choose: Choose
-) -> tuple[Descriptor, Manifest]:
-    """Fetch the top document, and from index to index down to one manifest."""
-    descriptor, seen = top, {top.digest}
-    for _ in range(MAX_DEPTH + 1):
-        what = f"{source.name}@{descriptor.digest}"
-        lease.add([descriptor.digest])
-        data = _pull_document(source, store, descriptor, what)
-        document = parse_document(data, descriptor.media_type, what)
-        if isinstance(document, Manifest):
-            return top, document
-        descriptor = choose(data, descriptor)
-        if descriptor.digest in seen:
-            raise Invalid(f"{what} leads back to itself")
-        seen.add(descriptor.digest)
-    raise Invalid(f"{source.name}@{top.digest} is nested deeper than {MAX_DEPTH} indexes")
-
-
-def _pull_document(source: _Source, store: ContentStore, descriptor: Descriptor, what: str) -> bytes:
+def _pull_document(source: _Source, store: ContentStore, descriptor: Descriptor) -> bytes:
+    what = f"{source.name}@{descriptor.digest}"
     if store.has(descriptor.digest):
         return store.read(descriptor)
     found, data = source.first(lambda client, repository: client.manifest(repository, descriptor.digest))
