@@ -1,0 +1,1 @@
+"""One module per command: a `COMMAND` and what it does. Imported when called."""
