@@ -169,10 +169,7 @@ def _variant(clues: Clues) -> tuple[str, str]:
 
 def _first_form(head: bytes) -> str:
     """`(module` or `(component` when that is what text starts with, after spaces and comments; else ""."""
-    try:
-        text = head.decode()
-    except UnicodeDecodeError as error:
-        text = head[: error.start].decode()
+    text = _decoded(head)
     while True:
         text = text.lstrip()
         if text.startswith(";;"):
@@ -185,6 +182,14 @@ def _first_form(head: bytes) -> str:
         if text.startswith(form) and not (text[len(form) :] or " ")[0].isalnum():
             return form
     return ""
+
+
+def _decoded(head: bytes) -> str:
+    """The head as text, up to a character that is cut off at its end; "" when it is not UTF-8."""
+    try:
+        return head.decode()
+    except UnicodeDecodeError as error:
+        return head[: error.start].decode() if error.start >= len(head) - 3 else ""
 
 
 def _is_compiled_wasm(head: bytes) -> bool:
@@ -224,6 +229,7 @@ def _looks_like(head: bytes) -> str:
         return "a tar archive"
     if _first_form(head):
         return "WebAssembly's text format (.wat), which only the command line reads"
-    if b"\0" not in head and all(byte >= 32 or byte in b"\t\r\n\f\x1b" for byte in head):
+    text = _decoded(head)
+    if text and all(c >= " " or c in "\t\r\n\f\x1b" for c in text):
         return "text, with neither #! nor WebAssembly in it"
     return f"of no known format (it starts with {head[:8].hex(' ')})"

@@ -134,6 +134,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "wasmtime_config_consume_fuel_set": (None, _P, c_bool),
     "wasmtime_config_epoch_interruption_set": (None, _P, c_bool),
     "wasmtime_config_max_wasm_stack_set": (None, _P, c_size_t),
+    "wasmtime_config_async_stack_size_set": (None, _P, c_size_t),
     "wasmtime_engine_increment_epoch": (None, _P),
     # code
     "wasmtime_wat2wasm": (_P, c_char_p, c_size_t, POINTER(Bytes)),

@@ -11,6 +11,7 @@ ELF, then the trailer (fingerprint, digests, its own length), which the engine d
 from __future__ import annotations
 
 import os
+from _blake2 import blake2b  # hashlib's own, without the 4 ms that loading OpenSSL takes
 from stat import S_ISDIR, S_ISREG, S_IWGRP, S_IWOTH
 from time import time_ns
 
@@ -203,8 +204,6 @@ def _is_ours(state: os.stat_result) -> bool:
 
 
 def _name(digest: str, fingerprint: str) -> str:
-    from _blake2 import blake2b  # hashlib's own, without the 4 ms that loading OpenSSL takes
-
     return f"{digest}-{blake2b(fingerprint.encode(), digest_size=8).hexdigest()}"
 
 

@@ -12,7 +12,7 @@ from sampan.engine.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.engine.grants import Grants, Network
+    from sampan.engine.grants import Grants, Network, OnBind
     from sampan.engine.program import Engine
 
 COMMAND = "wasi:cli/run@0.2."
@@ -57,7 +57,7 @@ class Component:
         self._path = entry or _find_command(_exports(engine.pointer, code), name)
         self._export = _find_export(code, self._path, name)
 
-    def run(self, grants: Grants) -> Ending:
+    def run(self, grants: Grants, on_bind: OnBind | None = None) -> Ending:
         """See `Program.run`."""
         store = Store(self._engine, grants, network=_whole_network(grants.network))
         instance = Instance()

@@ -5,9 +5,17 @@ Default deny: no folder, no network, no environment. Holds no rule of its own; `
 
 from __future__ import annotations
 
+from sampan.core.errors import Invalid
 from sampan.core.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    OnBind = Callable[["PortMap", int], None]  # told the host's port when the guest binds a published one
+
 KIB = 1024
+MOST = 1 << 62
 DEFAULT_STACK = 512 * KIB
 DEFAULT_TABLE_ELEMENTS = 1_000_000
 
@@ -56,6 +64,15 @@ class Limits(Record):
     stack: int = DEFAULT_STACK
     deadline: float | None = None
     fuel: int | None = None
+
+    def check(self) -> None:
+        """Raises:
+        Invalid: a limit is negative, or no finite number.
+        """
+        for name in ("memory", "table_elements", "deadline", "fuel"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < MOST:
+                raise Invalid(f"the limit {name}={value} makes no sense", fix="give a number from 0 upwards")
 
 
 class Grants(Record):

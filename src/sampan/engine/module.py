@@ -21,12 +21,15 @@ from sampan.engine.store import Store, cause
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.engine.grants import Grants
+    from sampan.engine.grants import Grants, OnBind
     from sampan.engine.program import Engine
+    from sampan.engine.sockets import Sockets
 
     Type = tuple[tuple[int, ...], tuple[int, ...]]
 
+WASI = "wasi_snapshot_preview1"
 START, INITIALIZE = "_start", "_initialize"
+LETTERS = "iIfFr"  # of i32, i64, f32, f64, a reference
 SHOWN_EXPORTS = 10
 
 
@@ -46,15 +49,19 @@ class Module:
         functions = _exported_functions(code)
         self._returns = _check_entry(functions, self._entry, name)
         self._initializes = START not in functions and functions.get(INITIALIZE) == ((), ())
+        self._sockets = _sockets(engine, code)
+        linker = self._sockets.linker if self._sockets else engine.linker
         self._linked = c_void_p()
         try:
-            check(C.wasmtime_linker_instantiate_pre(engine.linker, code, byref(self._linked)))
+            check(C.wasmtime_linker_instantiate_pre(linker, code, byref(self._linked)))
         except EngineError as error:
             raise Precondition(f"{name} cannot be linked: {cause(error.text)}", exit_code=126) from error
 
-    def run(self, grants: Grants) -> Ending:
+    def run(self, grants: Grants, on_bind: OnBind | None = None) -> Ending:
         """See `Program.run`."""
         store = Store(self._engine, grants, network=False)
+        if self._sockets:
+            self._sockets.begin(store.number, grants.network, on_bind)
         try:
             try:
                 instance = self._instantiate(store)
@@ -71,6 +78,8 @@ class Module:
                 return store.ending(error)
             return Ending(result & 0xFF if self._returns else 0, "exited")
         finally:
+            if self._sockets:
+                self._sockets.end(store.number)
             store.close()
 
     def _instantiate(self, store: Store) -> Instance:
@@ -107,6 +116,33 @@ def _check_entry(functions: dict[str, Type], entry: str, name: str) -> bool:
             exit_code=126,
         )
     return bool(results)
+
+
+def _sockets(engine: Engine, code: int) -> Sockets | None:
+    """The socket functions for a module that was written for them."""
+    imports = _imports_from_wasi(code)
+    if not any(name.startswith("sock_") for name in imports):
+        return None
+    from sampan.engine.sockets import Sockets, uses_sockets
+
+    return Sockets(engine.pointer, engine.linker, imports) if uses_sockets(imports) else None
+
+
+def _imports_from_wasi(code: int) -> dict[str, str]:
+    """The functions imported from WASI preview 1, with their parameters as letters."""
+    imports = Vector()
+    C.wasmtime_module_imports(code, byref(imports))
+    functions = {}
+    for i in range(imports.size):
+        item = imports.data[i]
+        what = C.wasm_importtype_type(item)
+        if C.wasm_externtype_kind(what) == EXTERN_FUNC and read_name(C.wasm_importtype_module(item)) == WASI:
+            params = _kinds(C.wasm_functype_params(C.wasm_externtype_as_functype_const(what))[0])
+            functions[read_name(C.wasm_importtype_name(item))] = "".join(
+                LETTERS[min(kind, 4)] for kind in params
+            )
+    C.wasm_importtype_vec_delete(byref(imports))
+    return functions
 
 
 def _exported_functions(code: int) -> dict[str, Type]:

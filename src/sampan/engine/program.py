@@ -13,9 +13,9 @@ from sampan.core.errors import Invalid, from_os_error
 from sampan.engine.binding import I32, C, EngineError, check, define_function, new_trap
 from sampan.engine.code import map_code
 from sampan.engine.compiler import compile_file
+from sampan.engine.grants import DEFAULT_STACK
 from sampan.engine.store import Runs
 from sampan.engine.ticker import Ticker
-from sampan.engine.grants import DEFAULT_STACK
 from sampan.engine.tuning import Tuning, fingerprint, new_engine
 
 TYPE_CHECKING = False
@@ -23,15 +23,18 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from sampan.engine.cache import CodeCache
-    from sampan.engine.grants import Ending, Grants, Limits
+    from sampan.engine.grants import Ending, Grants, Limits, OnBind
 
     class Program(Protocol):
         """A loaded workload. It may be run many times, also at once on several threads, also after a fork."""
 
         kind: str  # module or component
 
-        def run(self, grants: Grants) -> Ending:
+        def run(self, grants: Grants, on_bind: OnBind | None = None) -> Ending:
             """Run it to its end on this thread, which needs a stack of 8 MiB.
+
+            Args:
+                on_bind: called, on this thread, when the guest binds a published port.
 
             Raises:
                 Invalid, NotFound, Denied, Precondition: something granted cannot be had.
@@ -45,10 +48,11 @@ HEAD = 512
 
 
 def preload() -> None:
-    """Import everything that loading and running may need, so that a jail can be built around it."""
+    """Import everything that a run needs, so that a jail can be built around it (loading may import more)."""
     import sampan.engine.cache
     import sampan.engine.component
     import sampan.engine.module
+    import sampan.engine.sockets
     import sampan.engine.wasi  # noqa: F401
 
 

@@ -33,23 +33,24 @@ class Store:
     """A store with everything granted, for one run on one thread. Close it.
 
     Attributes:
-        context: the C context. exit_code: set when the guest called `proc_exit`.
+        context: the C context. number: of the run, kept in the store's data.
 
     Raises:
         SampanError: something granted cannot be had (see `wasi.configure`).
-        Precondition: the engine was made without what a limit needs.
+        Invalid: a limit makes no sense. Precondition: the engine was made without what a limit needs.
     """
 
     def __init__(self, engine: Engine, grants: Grants, *, network: bool) -> None:
         limits = grants.limits
+        limits.check()
         if not engine.fits(limits):
             raise Precondition(
                 "this engine was not made for these limits", fix="make it with Engine.for_limits"
             )
         self._engine = engine
         self._timed = engine.tuning.epochs
-        self._number = engine.runs.begin()
-        self._store: int = C.wasmtime_store_new(engine.pointer, self._number, None)
+        self.number = engine.runs.begin()
+        self._store: int = C.wasmtime_store_new(engine.pointer, self.number, None)
         self.context: int = C.wasmtime_store_context(self._store)
         try:
             memory = -1 if limits.memory is None else limits.memory
@@ -62,7 +63,7 @@ class Store:
             check(C.wasmtime_context_set_wasi(self.context, wasi.configure(grants, network=network)))
         except BaseException:
             C.wasmtime_store_delete(self._store)
-            engine.runs.end(self._number)
+            engine.runs.end(self.number)
             raise
         if self._timed:
             after = FOREVER if limits.deadline is None else ticks(limits.deadline)
@@ -73,7 +74,7 @@ class Store:
         if self._timed:
             self._engine.ticker.end()
         C.wasmtime_store_delete(self._store)
-        self._engine.runs.end(self._number)
+        self._engine.runs.end(self.number)
 
     def refusal(self, error: EngineError) -> SampanError | None:
         """The error of an instantiation in which no code of the guest ran; None when code ran and ended."""
@@ -96,7 +97,7 @@ class Store:
         return Ending(TRAPPED, "trap", _message(cause(error.text), error))
 
     def _exit_code(self, error: EngineError) -> int | None:
-        recorded = self._engine.runs.exit_code(self._number)
+        recorded = self._engine.runs.exit_code(self.number)
         return error.exit_status if recorded is None else recorded
 
 
@@ -107,11 +108,11 @@ class Runs:
     """
 
     def __init__(self) -> None:
-        self._numbers = count(1)
+        self.numbers = count(1)
         self._codes: dict[int, int | None] = {}
 
     def begin(self) -> int:
-        number = next(self._numbers)
+        number = next(self.numbers)
         self._codes[number] = None
         return number
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from sampan.core.errors import Internal
+from sampan.core.errors import Internal, Invalid
 from sampan.core.record import Record
 from sampan.engine.binding import C, library_path
 from sampan.engine.grants import DEFAULT_STACK
 
+LEAST_STACK, MOST_STACK = 16 * 1024, 4 * 1024 * 1024  # half of the thread's 8 MiB is for the host's functions
 CODE_FORMAT = 1  # raised when our own part of what is cached changes
 
 
@@ -27,12 +28,21 @@ def new_engine(tuning: Tuning, *, parallel: bool = False) -> int:
     """A C engine. `parallel` compilation starts threads: never in a process that forks later.
 
     Shared memory, threads and stack switching stay off, as they are by default.
+
+    Raises:
+        Invalid: the stack is too small or too large.
     """
     os.putenv("TOKIO_WORKER_THREADS", "1")  # WASI's runtime would start one for each processor
+    if not LEAST_STACK <= tuning.stack <= MOST_STACK:
+        raise Invalid(
+            f"a Wasm stack of {tuning.stack} bytes cannot be had",
+            fix=f"{LEAST_STACK} to {MOST_STACK} bytes can",
+        )
     config = C.wasm_config_new()
     C.wasmtime_config_parallel_compilation_set(config, parallel)
     C.wasmtime_config_consume_fuel_set(config, tuning.fuel)
     C.wasmtime_config_epoch_interruption_set(config, tuning.epochs)
+    C.wasmtime_config_async_stack_size_set(config, 2 * MOST_STACK)  # never used, but must be the larger
     C.wasmtime_config_max_wasm_stack_set(config, tuning.stack)
     engine: int | None = C.wasm_engine_new_with_config(config)
     if not engine:
