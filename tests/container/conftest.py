@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+
 from sampan.container import lifecycle, stdio
 from sampan.container.logs import STDERR, STDOUT, read_log
 from sampan.container.records import Container
@@ -93,13 +94,34 @@ class World:
         raise AssertionError(f"{text!r} never came, but {self.output(entry)!r}")
 
     def close(self):
-        for entry in self.containers.all():
-            run = entry.running
-            if run is not None and entry.is_alive():
-                os.kill(run.pid, signal.SIGKILL)
+        """Ends everything, and checks that nothing is left of it on the machine."""
+        entries = self.containers.all()
+        for entry in entries:
+            if entry.is_alive():
+                lifecycle.kill(entry, self.roots, signal.SIGKILL)
+        for entry in entries:
+            if entry.running is not None:
+                lifecycle.wait(entry, timeout=20)
         zygote = zygote_pid(self.roots)
         if zygote:
+            end = time.monotonic() + 10
+            while children_of(zygote) and time.monotonic() < end:
+                time.sleep(0.01)
             os.kill(zygote, signal.SIGKILL)
+        for entry in entries:
+            lifecycle.discard(entry, self.roots)
+        mounts = pathlib.Path("/proc/self/mounts").read_text()
+        assert self.roots.data not in mounts
+        for controller in ("memory", "pids", "cpu", "freezer", "unified"):
+            for entry in entries:
+                assert not os.path.exists(f"/sys/fs/cgroup/{controller}/sampan/{entry.container.id}")
+
+
+def children_of(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
 
 
 def zygote_pid(roots):

@@ -59,8 +59,8 @@ def _prepare(entry: Entry, roots: Roots, wanted: Process, keep_stdin: bool, repo
     program, grants = workload.load(world, roots, None)
     if walls.CGROUP not in world.absent:
         Cgroup(container.id).attach(os.getpid())
-    _enter(spaces)
     stdio.arrange(stdio.INHERIT, keep_stdin=keep_stdin, terminal=False)
+    _enter(spaces)
     supervisor = Supervisor(lambda: program.run(grants), signals, stdio.Ends(), None, None, {})
     warm_up()
     walls.jail(world)

@@ -1,0 +1,175 @@
+"""The zygote: background starts, restart policies, its own death; rows F1, F2, F3, F24, C8, C9."""
+
+import os
+import pathlib
+import signal
+import time
+
+import pytest
+from conftest import zygote_pid
+
+from sampan.container import lifecycle
+from sampan.container.records import Restart
+from sampan.core.errors import Exists, NotFound, Precondition
+
+
+def until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError("it never came to be")
+
+
+def test_one_zygote_serves_all_and_is_their_parent(world):
+    entries = [world.start("sleep", "100") for _ in range(3)]
+    zygote = zygote_pid(world.roots)
+    for entry in entries:
+        stat = pathlib.Path(f"/proc/{entry.running.pid}/stat").read_text()
+        assert int(stat.rpartition(")")[2].split()[1]) == zygote
+
+
+def test_the_sockets_are_for_their_owner_only(world):
+    entry = world.start("sleep", "100")
+    for path in (f"{world.roots.run}/zygote", f"{entry.folder}/control"):
+        assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("policy", "args", "restarted"),
+    [
+        (Restart("no"), ["exit", "1"], False),
+        (Restart("on-failure"), ["exit", "0"], False),
+        (Restart("on-failure", 2), ["exit", "3"], True),
+        (Restart("always"), ["exit", "0"], True),
+        (Restart("unless-stopped"), ["trap"], True),
+    ],
+)
+def test_restart_policies(world, policy, args, restarted):
+    entry = world.start(*args, restart=policy)
+    if restarted:
+        until(lambda: entry.restarts.count >= 2)
+    else:
+        lifecycle.wait(entry)
+        time.sleep(0.5)
+        assert entry.restarts.count == 0
+    lifecycle.stop(entry, world.roots, signal.SIGTERM, 5)
+
+
+def test_on_failure_gives_up_after_its_number(world):
+    entry = world.start("exit", "3", restart=Restart("on-failure", 2))
+    until(lambda: entry.restarts.count == 2 and not entry.is_alive())
+    time.sleep(0.6)
+    assert entry.restarts.count == 2
+    assert entry.exit().code == 3
+
+
+@pytest.mark.parametrize("policy", ["always", "unless-stopped"])
+def test_what_a_person_stops_stays_stopped(world, policy):
+    entry = world.start("sleep", "100", restart=Restart(policy))
+    lifecycle.stop(entry, world.roots, signal.SIGTERM, 5)
+    time.sleep(0.5)
+    assert not entry.is_alive()
+    assert entry.exit().code == 143
+
+
+def test_auto_remove_leaves_nothing(world):
+    entry = world.start("exit", "0", auto_remove=True)
+    until(lambda: not os.path.exists(entry.folder))
+    with pytest.raises(NotFound):
+        world.containers.find(entry.container.id)
+
+
+def test_F1_containers_outlive_their_zygote_and_record_their_own_end(world):
+    entries = [world.start("sleep", "100") for _ in range(3)]
+    os.kill(zygote_pid(world.roots), signal.SIGKILL)
+    assert all(entry.is_alive() for entry in entries)
+    lifecycle.kill(entries[0], world.roots, signal.SIGTERM)
+    assert lifecycle.wait(entries[0], timeout=20).code == 143
+    os.kill(entries[1].running.pid, signal.SIGKILL)
+    record = lifecycle.wait(entries[1], timeout=20)
+    assert (record.code, record.reason) == (137, "killed")
+    assert entries[2].is_alive()
+
+
+def test_F1_a_new_zygote_takes_up_what_the_old_one_left(world):
+    kept = world.start("sleep", "100", restart=Restart("always"))
+    gone = world.start("sleep", "100", auto_remove=True)
+    os.kill(zygote_pid(world.roots), signal.SIGKILL)
+    for entry in (kept, gone):
+        os.kill(entry.running.pid, signal.SIGKILL)
+    until(lambda: not kept.is_alive() and not gone.is_alive())
+    world.start("exit", "0")
+    until(kept.is_alive)
+    until(lambda: not os.path.exists(gone.folder))
+
+
+def test_C9_the_table_of_states(world):
+    entry = world.make("sleep", "100")
+    assert entry.status() == "created"
+    with pytest.raises(Precondition):
+        lifecycle.kill(entry, world.roots, 15)
+    with pytest.raises(Precondition):
+        lifecycle.wait(entry)
+    assert lifecycle.stop(entry, world.roots, 15, 1) is None
+    lifecycle.start(entry, world.roots)
+    assert entry.status() == "running"
+    with pytest.raises(Precondition):
+        lifecycle.start(entry, world.roots)
+    with pytest.raises(Precondition):
+        lifecycle.remove(entry, world.roots)
+    lifecycle.stop(entry, world.roots, 15, 5)
+    assert entry.status() == "exited"
+    lifecycle.start(entry, world.roots)
+    assert entry.status() == "running"
+    lifecycle.remove(entry, world.roots, force=True)
+    assert not os.path.exists(entry.folder)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-x", "a\0b", "a\nb", "x" * 1025, "é", "a b"])
+def test_C7_names_that_could_be_paths_are_refused(world, name):
+    from sampan.container.records import check_name
+    from sampan.core.errors import Invalid
+
+    with pytest.raises(Invalid):
+        check_name(name)
+
+
+def test_C8_of_many_creations_of_one_name_exactly_one_wins(world):
+    read, write = os.pipe()
+    children = []
+    for _ in range(16):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                world.make("ls", name="same")
+                os.write(write, b"1")
+            except Exists:
+                os.write(write, b"0")
+            finally:
+                os._exit(0)
+        children.append(pid)
+    for pid in children:
+        os.waitpid(pid, 0)
+    os.close(write)
+    assert sorted(os.read(read, 100)) == sorted(b"0" * 15 + b"1")
+    assert [e.container.name for e in world.containers.all()] == ["same"]
+
+
+def test_C23_a_broken_container_is_listed_as_broken_and_hides_no_other(world):
+    broken, fine = world.make("ls"), world.make("ls")
+    with open(f"{broken.folder}/container.json", "w") as file:
+        file.write("{")
+    assert [e.container.id for e in world.containers.all()] == [fine.container.id]
+    assert [name for name, _ in world.containers.broken()] == [broken.container.id]
+    world.containers.remove(broken.container.id)
+
+
+def test_F10_killed_creations_and_removals_are_swept(world):
+    world.make("ls")
+    for name in (".new-abc", ".gone-def-1"):
+        os.makedirs(f"{world.roots.containers}/{name}/upper")
+    assert world.containers.sweep() == 2
+    assert len(world.containers.all()) == 1
