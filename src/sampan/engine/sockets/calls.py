@@ -22,7 +22,6 @@ from _socket import (
     SOCK_STREAM,
     SOL_SOCKET,
     SOMAXCONN,
-    socket,
 )
 from errno import EAFNOSUPPORT, EINVAL, ENOMEM, ENOSYS, EPERM
 
@@ -75,7 +74,7 @@ class Calls:
             raise refuse(EINVAL)
         place = self.memory.slice(out, 4)
         self.table.check_room()
-        host = socket(FAMILIES[family], TYPES[kind], 0)
+        host = GuestSocket.open(FAMILIES[family], TYPES[kind])
         U32.pack_into(place, 0, self.table.add(GuestSocket(host, FAMILIES[family])))
 
     def sock_bind(self, descriptor: int, address: int, port: int) -> None:

@@ -21,11 +21,10 @@ from sampan.engine.sockets.table import Table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from sampan.engine.binding import HostFunction
-    from sampan.engine.grants import Network, PortMap
+    from sampan.engine.grants import Network, OnBind
     from sampan.engine.originals import Originals
 
 LOW = 0xFFFFFFFF
@@ -54,7 +53,7 @@ class Sockets:
             if (function := self._function(name, params)) is not None
         ]
 
-    def begin(self, run: int, network: Network, on_bind: Callable[[PortMap, int], None]) -> None:
+    def begin(self, run: int, network: Network, on_bind: OnBind | None) -> None:
         """Make the world of a run.
 
         Args:
@@ -112,9 +111,7 @@ class Sockets:
 class World:
     """What one run has: its memory, its descriptors, its addresses, and the engine's own functions."""
 
-    def __init__(
-        self, network: Network, on_bind: Callable[[PortMap, int], None], originals: Originals
-    ) -> None:
+    def __init__(self, network: Network, on_bind: OnBind | None, originals: Originals) -> None:
         self.caller = 0
         self.originals = originals
         self.memory, self.table = GuestMemory(), Table()

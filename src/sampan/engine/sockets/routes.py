@@ -16,9 +16,7 @@ from sampan.engine.sockets.interface import ADDRESS_SIZE, refuse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sampan.engine.grants import Network, PortMap
+    from sampan.engine.grants import Network, OnBind, PortMap
     from sampan.engine.sockets.table import GuestSocket
 
 ANY = {AF_INET: "0.0.0.0", AF_INET6: "::"}  # noqa: S104 - what the user published is for everybody
@@ -32,7 +30,7 @@ class Routes:
         on_bind: called with the mapping and the host's port whenever a published port is bound.
     """
 
-    def __init__(self, network: Network, on_bind: Callable[[PortMap, int], None]) -> None:
+    def __init__(self, network: Network, on_bind: OnBind | None) -> None:
         self._network = network
         self._on_bind = on_bind
         self._bound: dict[tuple[int, int], GuestSocket] = {}
@@ -85,7 +83,8 @@ class Routes:
             raise
         guest.others = others
         for host, mapping in zip(guest.hosts(), maps):
-            self._on_bind(mapping, host.getsockname()[1])
+            if self._on_bind:
+                self._on_bind(mapping, host.getsockname()[1])
 
     def target(self, guest: GuestSocket, address: bytes, port: int) -> tuple[str, int]:
         """The host's address to connect or send to.
