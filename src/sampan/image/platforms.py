@@ -13,9 +13,18 @@ from sampan.core.spec.image import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sampan.core.spec.image import Descriptor, Index
 
-_MACHINES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386", "i686": "386"}
+_MACHINES = {
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "aarch64": "arm64",
+    "armhf": "arm",
+    "i386": "386",
+    "i686": "386",
+}
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
@@ -51,7 +60,9 @@ def host_platform() -> Platform:
 
 def is_wasm(platform: Platform | None) -> bool:
     """Whether the platform says Wasm: os `wasi`, `wasip1`, `wasip2`, or architecture `wasm`, `wasm32`."""
-    return platform is not None and (platform.os.startswith("wasi") or platform.architecture.startswith("wasm"))
+    return platform is not None and (
+        platform.os.startswith("wasi") or platform.architecture.startswith("wasm")
+    )
 
 
 def choose_platform(index: Index, wanted: Platform | None, what: str = "the image index") -> Descriptor:
@@ -63,12 +74,12 @@ def choose_platform(index: Index, wanted: Platform | None, what: str = "the imag
         NotFound: none fits; the message lists the platforms on offer.
     """
     entries = [d for d in index.manifests if not _is_attestation(d)]
-    tests = [is_wasm]
+    tests: list[Callable[[Platform | None], bool]] = [is_wasm]
     if wanted is not None:
         asked = wanted
-        tests.insert(0, lambda given: _matches(given, asked))
+        tests.insert(0, lambda p: _matches(p, asked))
     else:
-        tests.append(lambda given: _matches(given, host_platform()))
+        tests.append(lambda p: _matches(p, host_platform()))
     for fits in tests:
         for descriptor in entries:
             if fits(descriptor.platform):

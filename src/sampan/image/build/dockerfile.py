@@ -13,7 +13,24 @@ from sampan.core.record import Record
 from sampan.image.build.variables import split_words
 
 MAX_BYTES = 1 << 20
-_KNOWN = frozenset("ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM LABEL SHELL STOPSIGNAL USER VOLUME WORKDIR".split())
+_KNOWN = frozenset(
+    [
+        "ADD",
+        "ARG",
+        "CMD",
+        "COPY",
+        "ENTRYPOINT",
+        "ENV",
+        "EXPOSE",
+        "FROM",
+        "LABEL",
+        "SHELL",
+        "STOPSIGNAL",
+        "USER",
+        "VOLUME",
+        "WORKDIR",
+    ]
+)
 _UNSUPPORTED = {
     "RUN": "it runs a command in a Linux container",
     "HEALTHCHECK": "a Wasm image has no shell to check with",
@@ -146,7 +163,9 @@ def _instruction(line: _Line, escape: str) -> Instruction:
     if name in _UNSUPPORTED:
         raise Unimplemented(
             f"{name} cannot be built: {_UNSUPPORTED[name]}",
-            fix="build this image with buildah or docker" if name in ("RUN", "ONBUILD") else "remove the line",
+            fix="build this image with buildah or docker"
+            if name in ("RUN", "ONBUILD")
+            else "remove the line",
         )
     if name not in _KNOWN:
         raise Invalid(f"{word[:40]!r} is not an instruction", fix="RUN and others need buildah or docker")

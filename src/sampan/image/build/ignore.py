@@ -71,11 +71,11 @@ def match_parts(pattern: list[str], parts: list[str]) -> bool:
 
 def _past_stars(pattern: list[str], positions: Iterable[int]) -> set[int]:
     out: set[int] = set()
-    for at in positions:
-        out.add(at)
-        while at < len(pattern) and pattern[at] == "**":
-            at += 1
-            out.add(at)
+    for start in positions:
+        end = start
+        while end < len(pattern) and pattern[end] == "**":
+            end += 1
+        out.update(range(start, end + 1))
     return out
 
 
@@ -109,11 +109,12 @@ def match_name(pattern: str, name: str) -> bool:
 
 
 def _past_any(tokens: list[str | None], positions: set[int]) -> set[int]:
-    out = set(positions)
-    for at in positions:
-        while at < len(tokens) and tokens[at] is None:
-            at += 1
-            out.add(at)
+    out: set[int] = set()
+    for start in positions:
+        end = start
+        while end < len(tokens) and tokens[end] is None:
+            end += 1
+        out.update(range(start, end + 1))
     return out
 
 
@@ -144,12 +145,12 @@ def _tokens(pattern: str) -> list[str | None]:
     return tokens
 
 
-def _matches(token: str, char: str) -> bool:
-    if token == "?":
+def _matches(kind: str, char: str) -> bool:
+    if kind == "?":
         return True
-    if token[0] == "=":
-        return token[1:] == char
-    body = token[1:]
+    if kind[0] == "=":
+        return kind[1:] == char
+    body = kind[1:]
     negated = body[:1] in ("^", "!")
     body = body[1:] if negated else body
     found, at = False, 0
