@@ -104,6 +104,7 @@ class Registry:
         self.blobs: dict[str, dict[str, bytes]] = {}
         self.manifests: dict[str, dict[str, tuple[bytes, str]]] = {}
         self.uploads: dict[str, bytearray] = {}
+        self.ended: set[str] = set()  # uploads after a chunk below the minimum, which only the last may be
         self.tokens: dict[str, list[str]] = {}
         self.lock = threading.RLock()
         self._server = _Server(self, certificate)
@@ -393,7 +394,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             return self._error(413, "SIZE_INVALID", "too large")
         if self.command == "PATCH":
-            return self._append(upload, headers)
+            return self._append(name, headers)
         upload += self._read_all(upload)
         digest = self.query.get("digest", "")
         if digest_of(bytes(upload)) != digest:
@@ -419,15 +420,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             headers["OCI-Chunk-Min-Length"] = str(registry.chunk_minimum)
         return self._answer(202, b"", headers)
 
-    def _append(self, upload: bytearray, headers: dict[str, str]) -> None:
+    def _append(self, name: str, headers: dict[str, str]) -> None:
+        registry = self.server.registry
+        upload, length = registry.uploads[name], self.left
         start = self.headers.get("Content-Range", f"{len(upload)}-").partition("-")[0]
-        minimum = self.server.registry.chunk_minimum
-        if int(start) != len(upload) or (minimum and len(upload) % minimum):
+        if int(start) != len(upload) or name in registry.ended:
             self._read_all()
             return self._error(
                 416, "BLOB_UPLOAD_INVALID", "out of order, or after a chunk that was too small"
             )
         upload += self._read_all(upload)
+        if length < registry.chunk_minimum:
+            registry.ended.add(name)
         return self._answer(202, b"", {**headers, "Range": f"0-{len(upload) - 1}"})
 
     def _read_all(self, kept: bytearray | None = None) -> bytes:

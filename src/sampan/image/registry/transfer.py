@@ -83,13 +83,9 @@ class Registry:
                 return _pull_document(source, store, descriptor)
 
             manifest = resolve_manifest(read, top, platform, str(reference)).manifest
-            blobs = list({d.digest: d for d in (*manifest.layers, manifest.config)}.values())
-            lease.add([descriptor.digest for descriptor in blobs])
-            layers = {layer.digest for layer in manifest.layers}
-            jobs = [
-                _pull_job(source, store, blob, shown if blob.digest in layers else NoProgress())
-                for blob in blobs
-            ]
+            blobs = {d.digest: d for d in (*manifest.layers, manifest.config)}
+            lease.add(blobs)
+            jobs = [_pull_job(source, store, blob, shown) for blob in blobs.values()]
             in_parallel(jobs, max_parallel)
             store.tag(str(reference), top)
         return top

@@ -1,0 +1,1 @@
+"""Tests of the registry client; a package, so that they can share what `conftest` has."""
