@@ -60,9 +60,9 @@ def _prepare(entry: Entry, roots: Roots, wanted: Process, keep_stdin: bool, repo
     if walls.CGROUP not in world.absent:
         Cgroup(container.id).attach(os.getpid())
     stdio.arrange(stdio.INHERIT, keep_stdin=keep_stdin, terminal=False)
-    _enter(spaces)
     supervisor = Supervisor(lambda: program.run(grants), signals, stdio.Ends(), None, None, {})
     warm_up()
+    _enter(spaces)
     walls.jail(world)
     return Run(supervisor, -1, grants.limits)
 

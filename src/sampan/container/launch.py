@@ -42,8 +42,12 @@ class Run:
 
     def serve(self) -> int:
         """Runs the workload, records how it ended; the exit code."""
-        ending, number = self._supervisor.serve(self._stack)
-        record = _exit_of(ending, number)
+        try:
+            ending, number = self._supervisor.serve(self._stack)
+            record = _exit_of(ending, number)
+        except Exception as error:  # a fault of ours ends the container, and says so
+            ending, text = None, f"sampan: {type(error).__name__}: {error} (INTERNAL)"
+            record = Exit(125, "error", time.time_ns(), text)
         if record.message:
             self._supervisor.write_error(f"{record.message.rstrip()}\n")
         if self._exit_fd >= 0:

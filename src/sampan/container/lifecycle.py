@@ -14,7 +14,7 @@ from sampan.container.launch import hear_report
 from sampan.container.reaper import conclude
 from sampan.container.records import Exit, Restarts
 from sampan.container.store import Containers
-from sampan.core.errors import Precondition, SampanError, Unavailable
+from sampan.core.errors import NotFound, Precondition, SampanError, Unavailable
 from sampan.core.signals import number_of
 from sampan.linux import durable, processes
 from sampan.linux.cgroups import Cgroup
@@ -172,7 +172,10 @@ def kill(entry: Entry, roots: Roots, number: int) -> None:
         number_of(entry.container.stop_signal),
     ):  # meant for good: no policy starts it again
         _stopped_by_user(entry)
-    processes.send_signal(run.pid, run.start_time, number)
+    try:
+        processes.send_signal(run.pid, run.start_time, number)
+    except NotFound:
+        raise Precondition(f"container {entry.container.name} is not running") from None
     _tell(entry, roots, "kill", signal=str(number))
 
 

@@ -282,10 +282,11 @@ class Supervisor:
         except (
             SampanError,
             OSError,
-            KeyError,
+            LookupError,
             TypeError,
             ValueError,
-        ):  # the client's fault, not the workload's
+            OverflowError,
+        ):  # the client's fault alone
             return
 
     def _feed(self) -> None:

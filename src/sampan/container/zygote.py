@@ -17,7 +17,7 @@ import time
 
 from sampan.container import control, process, stdio
 from sampan.container.events import publish
-from sampan.container.launch import report_error
+from sampan.container.launch import report_error, warm_up
 from sampan.container.lifecycle import discard
 from sampan.container.reaper import conclude
 from sampan.container.records import Restart
@@ -25,7 +25,6 @@ from sampan.container.store import Containers
 from sampan.core.errors import SampanError
 from sampan.core.roots import Roots
 from sampan.engine.program import Engine
-from sampan.linux import syscalls
 from sampan.linux.locks import FileLock
 from sampan.linux.processes import set_name
 
@@ -196,7 +195,7 @@ def main(argv: list[str]) -> int:
     if not lock.try_acquire():  # another one was faster: it serves
         os.write(ready, b"!")
         return 0
-    syscalls.load()
+    warm_up()
     zygote = Zygote(roots, float(os.environ.get("SAMPAN_ZYGOTE_IDLE", IDLE_SECONDS)))
     server = control.listen(roots.run, "zygote")
     os.write(ready, b"!")

@@ -137,9 +137,7 @@ def _resolve_types(cls: type[Record]) -> dict[str, Any]:
         if base is not Record and issubclass(base, Record):
             scope = vars(sys.modules[base.__module__])
             for name, annotation in base.__annotations__.items():
-                if isinstance(annotation, str):
-                    annotation = eval(annotation, scope)  # noqa: S307 - our own source's annotations
-                types[name] = annotation
+                types[name] = eval(annotation, scope)  # noqa: S307 - our own source's annotations, as text
     return types
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from sampan.core.errors import Invalid
 
-NUMBERS = {
-    name: number
-    for number, name in enumerate(
-        "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN "
-        "TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS".split(),
-        start=1,
-    )
-}
+_IN_ORDER = """
+    HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP
+    TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS
+"""
+NUMBERS = {name: number for number, name in enumerate(_IN_ORDER.split(), start=1)}
 LAST = 64
 FIRST_REAL_TIME = 34
 

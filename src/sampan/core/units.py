@@ -7,7 +7,15 @@ import time
 from sampan.core.errors import Invalid
 
 _SIZES = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-_DURATIONS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+_DURATIONS = {
+    "ns": 1,
+    "us": 10**3,
+    "µs": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
 
 
 def parse_size(text: str, what: str = "size") -> int:
@@ -72,7 +80,7 @@ def show_size(value: int, *, binary: bool = False) -> str:
         if size < base or unit[0] == "P":
             break
         size /= base
-    return f"{size:.4g}{unit}" if not binary else f"{size:.4g}{unit}"
+    return f"{size:.4g}{unit}"
 
 
 def show_age(seconds: float) -> str:
