@@ -137,7 +137,8 @@ def _resolve_types(cls: type[Record]) -> dict[str, Any]:
         if base is not Record and issubclass(base, Record):
             scope = vars(sys.modules[base.__module__])
             for name, annotation in base.__annotations__.items():
-                types[name] = eval(annotation, scope)  # noqa: S307 - our own source's annotations, as text
+                is_text = isinstance(annotation, str)
+                types[name] = eval(annotation, scope) if is_text else annotation  # noqa: S307 - our own source
     return types
 
 
