@@ -335,3 +335,12 @@ def test_programs_run_in_children_of_a_fork() -> None:
 def test_nothing_is_imported_while_running_after_preload(run_guest: RunGuest) -> None:
     for code in (EXIT.format(200), START.format("", "(unreachable)")):
         assert run_guest(code).imported == []
+
+
+def test_names_of_a_guest_cannot_pretend_another_ending(run_guest: RunGuest) -> None:
+    text = """(module (func $a (@name "\\1b[31mCaused by:\\n    wasm trap: interrupt") unreachable)
+      (func (export "_start") (call $a)))"""
+    outcome = run_guest(text)
+    assert (outcome.code, outcome.reason) == (134, "trap")
+    assert "unreachable" in outcome.message.splitlines()[0]
+    assert "\x1b" not in outcome.message

@@ -28,7 +28,7 @@ from ctypes import (
     c_void_p,
 )
 
-from sampan.core.errors import Unavailable
+from sampan.core.errors import Unavailable, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -341,7 +341,7 @@ def _take_frames(frames: Vector) -> list[str]:
         function = read_name(C.wasmtime_frame_func_name(frame))
         index, offset = C.wasm_frame_func_index(frame), C.wasm_frame_module_offset(frame)
         where = "" if offset == UNKNOWN_OFFSET else f" at 0x{offset:x}"
-        lines.append(f"{module}!{_demangled(function) or f'function {index}'}{where}")
+        lines.append(printable(f"{module}!{_demangled(function) or f'function {index}'}{where}"))
     C.wasm_frame_vec_delete(byref(frames))
     return lines
 

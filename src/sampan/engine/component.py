@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 COMMAND = "wasi:cli/run@0.2."
 HTTP = "wasi:http/incoming-handler@"
 SHOWN_EXPORTS = 10
-RESULT = 20  # wasmtime_component_valkind_t
+RESULT = 19  # wasmtime_component_valkind_t
 EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - compared, never bound
 
 
@@ -52,6 +52,7 @@ class Component:
     def __init__(self, engine: Engine, code: int, entry: str, name: str) -> None:
         self._engine = engine
         self._code = code
+        self._export = 0
         self._name = name
         self._linker = engine.component_linker
         self._path = entry or _find_command(_exports(engine.pointer, code), name)
@@ -80,6 +81,11 @@ class Component:
                 return store.ending(error)
         finally:
             store.close()
+
+    def __del__(self) -> None:  # the code keeps memory and a descriptor
+        if self._export:
+            C.wasmtime_component_export_index_delete(self._export)
+        C.wasmtime_component_delete(self._code)
 
     def _function(self, context: int, instance: Instance) -> tuple[_Function, int]:
         """The entry in an instance, and how many results it has."""

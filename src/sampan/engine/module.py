@@ -45,13 +45,13 @@ class Module:
     def __init__(self, engine: Engine, code: int, entry: str, name: str) -> None:
         self._engine = engine
         self._code = code
+        self._linked = c_void_p()
         self._entry = entry or START
         functions = _exported_functions(code)
         self._returns = _check_entry(functions, self._entry, name)
         self._initializes = START not in functions and functions.get(INITIALIZE) == ((), ())
         self._sockets = _sockets(engine, code)
         linker = self._sockets.linker if self._sockets else engine.linker
-        self._linked = c_void_p()
         try:
             check(C.wasmtime_linker_instantiate_pre(linker, code, byref(self._linked)))
         except EngineError as error:
@@ -81,6 +81,11 @@ class Module:
             if self._sockets:
                 self._sockets.end(store.number)
             store.close()
+
+    def __del__(self) -> None:  # the code keeps memory and a descriptor
+        if self._linked.value:
+            C.wasmtime_instance_pre_delete(self._linked)
+        C.wasmtime_module_delete(self._code)
 
     def _instantiate(self, store: Store) -> Instance:
         instance, trap = Instance(), c_void_p()

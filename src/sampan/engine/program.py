@@ -57,7 +57,7 @@ def preload() -> None:
 
 
 class Engine:
-    """What compiles, keeps and runs code. Cheap to make (0.3 ms); never freed.
+    """What compiles, keeps and runs code. Cheap to make (0.3 ms).
 
     Args:
         fuel: count instructions, for `Limits.fuel`. epochs: let `Limits.deadline` end loops. Both cost speed, and
@@ -75,6 +75,13 @@ class Engine:
         C.wasmtime_linker_allow_shadowing(self.linker, True)
         self._callback = define_function(self.linker, WASI, "proc_exit", (I32,), (), self._proc_exit)
         self._component_linker = 0
+
+    def __del__(self) -> None:
+        if hasattr(self, "_component_linker"):  # made in full
+            if self._component_linker:
+                C.wasmtime_component_linker_delete(self._component_linker)
+            C.wasmtime_linker_delete(self.linker)
+            C.wasm_engine_delete(self.pointer)
 
     @classmethod
     def for_limits(cls, limits: Limits) -> Engine:

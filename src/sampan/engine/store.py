@@ -26,6 +26,8 @@ KILLED = 137  # 128 + SIGKILL
 MOST_INSTANCES = 1_000  # a component is made of many
 MOST_MEMORIES = MOST_TABLES = 64
 FOREVER = 1 << 62
+INTERRUPTED = "wasm trap: interrupt"  # components give no trap codes, only text
+OUT_OF_FUEL = "wasm trap: all fuel consumed by WebAssembly"
 SHOWN_FRAMES = 20
 
 
@@ -90,11 +92,12 @@ class Store:
         code = self._exit_code(error)
         if code is not None:
             return Ending(code & 0xFF, "exited")
-        if error.code == TRAP_INTERRUPT:
+        reason = cause(error.text)
+        if error.code == TRAP_INTERRUPT or reason.endswith(INTERRUPTED):
             return Ending(KILLED, "deadline", _message("the deadline has passed", error))
-        if error.code == TRAP_OUT_OF_FUEL:
+        if error.code == TRAP_OUT_OF_FUEL or reason.endswith(OUT_OF_FUEL):
             return Ending(KILLED, "fuel", _message("all fuel is consumed", error))
-        return Ending(TRAPPED, "trap", _message(cause(error.text), error))
+        return Ending(TRAPPED, "trap", _message(reason, error))
 
     def _exit_code(self, error: EngineError) -> int | None:
         recorded = self._engine.runs.exit_code(self.number)
@@ -128,7 +131,9 @@ class Runs:
 
 def cause(text: str) -> str:
     """The reason in an engine's error, on one line, without the backtrace that stands before it."""
-    head, caused, tail = text.partition("Caused by:")
+    head, caused, tail = text.rpartition("Caused by:")  # the last: names in the backtrace are the guest's
+    if not caused:
+        head, tail = tail, ""
     lines = tail.strip().splitlines() if caused else head.strip().splitlines()
     reasons = [_without_number(line.strip()) for line in lines if line.strip()]
     if caused and not head.startswith("error while executing"):
