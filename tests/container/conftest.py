@@ -97,11 +97,7 @@ class World:
         """Ends everything, and checks that nothing is left of it on the machine."""
         entries = self.containers.all()
         for entry in entries:
-            if entry.is_alive():
-                lifecycle.kill(entry, self.roots, signal.SIGKILL)
-        for entry in entries:
-            if entry.running is not None:
-                lifecycle.wait(entry, timeout=20)
+            lifecycle.stop(entry, self.roots, signal.SIGKILL, 20)
         zygote = zygote_pid(self.roots)
         if zygote:
             end = time.monotonic() + 10

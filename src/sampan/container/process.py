@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sampan.container.store import Entry
     from sampan.core.roots import Roots
+    from sampan.engine.grants import PortMap
     from sampan.engine.program import Engine
 
 
@@ -55,13 +56,16 @@ def _prepare(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine 
     exit_fd = entry.open_exit()
     spaces = _own_namespaces(world)
     ports: list[dict[str, Any]] = []
-    # program.on_bind = lambda port, host_port: ports.append({**port.to_json(), "hostPort": host_port})
+
+    def on_bind(port: PortMap, host_port: int) -> None:
+        ports.append(port.replace(host_port=host_port).to_json())
+
     answers = {
         "world": lambda client: control.send(client, list(spaces), [world.root, *spaces.values()]),
         "ports": lambda client: control.send(client, ports),
     }
     server = control.listen(entry.folder)
-    supervisor = Supervisor(lambda: program.run(grants), signals, ends, log, server, answers)
+    supervisor = Supervisor(lambda: program.run(grants, on_bind), signals, ends, log, server, answers)
     pid = os.getpid()
     entry.save_running(Running(pid, start_time(pid), boot_id(), time.time_ns(), world.missing))
     warm_up()
