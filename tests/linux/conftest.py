@@ -62,6 +62,15 @@ def in_child():
 
 
 @pytest.fixture
+def open_folder(tmp_path):
+    """A folder that every user may use."""
+    for above in list(tmp_path.parents)[:2]:
+        os.chmod(above, 0o755)
+    os.chmod(tmp_path, 0o777)
+    return tmp_path
+
+
+@pytest.fixture
 def nobody():
     """The id of an ordinary user; only root can become one."""
     if os.geteuid() != 0:

@@ -246,10 +246,8 @@ def test_remove_tree_takes_a_tree_deeper_than_any_path_or_stack(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_remove_tree_opens_folders_without_permission_bits(nobody, in_child, tmp_path):
-    os.chmod(tmp_path, 0o777)
-    for above in list(tmp_path.parents)[:2]:
-        os.chmod(above, 0o755)
+def test_remove_tree_opens_folders_without_permission_bits(nobody, in_child, open_folder):
+    tmp_path = open_folder
 
     def build_and_remove():
         top = f"{tmp_path}/t"

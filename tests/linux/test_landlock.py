@@ -24,15 +24,12 @@ def outcome(attempt):
 
 
 @pytest.fixture(params=["root", "user"])
-def who(request, as_root, tmp_path):
-    for above in (tmp_path, *list(tmp_path.parents)[:2]):
-        os.chmod(above, 0o755)
+def who(request, as_root, open_folder):
     for name in ("ro", "rw", "other"):
-        (tmp_path / name).mkdir()
-        os.chmod(tmp_path / name, 0o777)
-        (tmp_path / name / "file").write_text(name)
-        os.chmod(tmp_path / name / "file", 0o666)
-    os.chmod(tmp_path, 0o777)
+        (open_folder / name).mkdir()
+        os.chmod(open_folder / name, 0o777)
+        (open_folder / name / "file").write_text(name)
+        os.chmod(open_folder / name / "file", 0o666)
     return None if request.param == "root" else 65534
 
 

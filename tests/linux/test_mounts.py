@@ -27,10 +27,7 @@ def private_world():
 
 
 @pytest.fixture(params=["root", "user"])
-def who(request, as_root, tmp_path):
-    for above in (tmp_path, *list(tmp_path.parents)[:2]):
-        os.chmod(above, 0o755)
-    os.chmod(tmp_path, 0o777)
+def who(request, as_root, open_folder):
     return None if request.param == "root" else 65534
 
 
@@ -232,7 +229,7 @@ def test_C12_C13_a_racer_on_the_target_never_gets_a_mount_outside_the_root(as_ro
             inside += place.startswith(str(tmp_path / "root"))
             mounted = [m for m in mounts._mount_points() if m.startswith(str(tmp_path))]
             outside += sum(not m.startswith(str(tmp_path / "root")) for m in mounted)
-            for m in mounted:
+            for _ in mounted:
                 unmount_wherever(root)
             os.close(target)
         return outside, inside > 0

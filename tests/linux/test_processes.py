@@ -102,8 +102,9 @@ def test_orphans_come_to_the_subreaper(in_child):
         reading, writing = os.pipe()
         middle = os.fork()
         if middle == 0:
+            parent = os.getpid()
             if os.fork() == 0:
-                while os.getppid() == middle_pid():
+                while os.getppid() == parent:
                     time.sleep(0.001)
                 os.write(writing, str(os.getppid()).encode())
                 os._exit(0)
@@ -112,11 +113,6 @@ def test_orphans_come_to_the_subreaper(in_child):
         parent = int(os.read(reading, 20))
         os.wait()
         return parent == os.getpid()
-
-    top = os.getpid()
-
-    def middle_pid():  # the parent until it ends; nobody here is a child of the test itself
-        return os.getppid() if os.getppid() in (0, top) else -1
 
     assert in_child(adopt)
 
