@@ -75,6 +75,7 @@ class Registry:
         chunk_minimum: the `OCI-Chunk-Min-Length` that uploads must keep.
         body_limit: refuse larger uploads in one request with 413; 0 for none.
         tag_page: how many tags a page has.
+        address: where to listen; any of 127.0.0.0/8, so that there can be several hosts.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Registry:
         chunk_minimum: int = 0,
         body_limit: int = 0,
         tag_page: int = 100,
+        address: str = "127.0.0.1",
     ) -> None:
         self.auth = auth
         self.users = users or {}
@@ -107,8 +109,8 @@ class Registry:
         self.ended: set[str] = set()  # uploads after a chunk below the minimum, which only the last may be
         self.tokens: dict[str, list[str]] = {}
         self.lock = threading.RLock()
-        self._server = _Server(self, certificate)
-        self.host = f"127.0.0.1:{self._server.server_address[1]}"
+        self._server = _Server(self, certificate, address)
+        self.host = f"{address}:{self._server.server_address[1]}"
         self.scheme = "https" if certificate else "http"
         self.url = f"{self.scheme}://{self.host}"
 
@@ -184,14 +186,14 @@ class _Server(http.server.ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(self, registry: Registry, certificate: tuple[str, str] | None) -> None:
+    def __init__(self, registry: Registry, certificate: tuple[str, str] | None, address: str) -> None:
         self.registry = registry
         self.open: set[socket.socket] = set()
         self.context: ssl.SSLContext | None = None
         if certificate:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.context.load_cert_chain(*certificate)
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__((address, 0), _Handler)
 
     def get_request(self) -> tuple[socket.socket, object]:
         connection, address = super().get_request()

@@ -32,7 +32,9 @@ LAYERS = [b"first" * 20000, b"second" * 20000, b"third"]
 
 def image_of(user: User, layers: list[bytes]) -> Descriptor:
     """An image in the user's store."""
-    config = user.store.put(b'{"architecture":"wasm","os":"wasi"}', "application/vnd.oci.image.config.v1+json")
+    config = user.store.put(
+        b'{"architecture":"wasm","os":"wasi"}', "application/vnd.oci.image.config.v1+json"
+    )
     descriptors = [user.store.put(layer, OCI_LAYER_GZIP) for layer in layers]
     return user.store.put(dumps(Manifest(2, config, descriptors, OCI_MANIFEST)), OCI_MANIFEST)
 
@@ -71,7 +73,9 @@ def test_the_same_layer_twice_is_fetched_once(user: User, registry: Registry) ->
 def test_sha512_digests_are_understood(user: User, registry: Registry) -> None:
     digest = digest_of(b"layer", "sha512")
     registry.blobs["team/app"] = {digest: b"layer"}
-    manifest = Manifest(2, registry.add_blob("team/app", b"{}"), [Descriptor(OCI_LAYER_GZIP, digest, 5)], OCI_MANIFEST)
+    manifest = Manifest(
+        2, registry.add_blob("team/app", b"{}"), [Descriptor(OCI_LAYER_GZIP, digest, 5)], OCI_MANIFEST
+    )
     registry.add_manifest("team/app", "v1", dumps(manifest))
     user.pull(registry)
     assert user.blob(digest) == b"layer"
@@ -183,7 +187,9 @@ def test_all_pages_of_tags_are_read(user: User) -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"Docker-Content-Digest": ""}, {"Content-Type": "application/json"}])
-def test_a_name_is_resolved_whatever_a_head_answers(user: User, registry: Registry, headers: dict[str, str]) -> None:
+def test_a_name_is_resolved_whatever_a_head_answers(
+    user: User, registry: Registry, headers: dict[str, str]
+) -> None:
     image = registry.add_image("team/app", "v1", LAYERS)
     registry.fault(Fault("/manifests/", "HEAD", times=-1, headers=headers))
     with user.client() as client:
@@ -227,7 +233,9 @@ def test_when_nobody_has_it_the_error_names_all(user: User, registry: Registry) 
     assert mirror.host in str(caught.value)
 
 
-def test_a_full_disk_stops_the_other_layers(user: User, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_stops_the_other_layers(
+    user: User, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registry.add_image("team/app", "v1", [os.urandom(100_000) for _ in range(6)])
 
     def full(*_: object) -> None:

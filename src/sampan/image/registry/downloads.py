@@ -45,11 +45,13 @@ def fetch_blob(
         with store.ingest(descriptor) as ingest:
             if ingest.complete:
                 return False
-            in_one_piece = _fill(client, repository, descriptor, ingest, advance)
+            in_one_piece = True
             try:
+                in_one_piece = _fill(client, repository, descriptor, ingest, advance)
                 ingest.commit()
                 return True
             except DataLoss:
+                ingest.discard()
                 if in_one_piece or last:
                     raise
     raise AssertionError("unreachable")
