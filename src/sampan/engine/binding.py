@@ -354,7 +354,7 @@ def _demangled(name: str) -> str:
     while rest:
         digits = len(rest) - len(rest.lstrip("0123456789"))
         length = int(rest[:digits] or 0)
-        if not length:
+        if not 0 < length <= len(rest) - digits:
             return name
         parts.append(rest[digits : digits + length])
         rest = rest[digits + length :]

@@ -24,27 +24,29 @@ if TYPE_CHECKING:
 
     from sampan.engine.cache import CodeCache
     from sampan.engine.grants import Ending, Grants, Limits, OnBind
-
-    class Program(Protocol):
-        """A loaded workload. It may be run many times, also at once on several threads, also after a fork."""
-
-        kind: str  # module or component
-
-        def run(self, grants: Grants, on_bind: OnBind | None = None) -> Ending:
-            """Run it to its end on this thread, which needs a stack of 8 MiB.
-
-            Args:
-                on_bind: called, on this thread, when the guest binds a published port.
-
-            Raises:
-                Invalid, NotFound, Denied, Precondition: something granted cannot be had.
-                Exhausted: it needs more from the start than its limits allow (exit code 126).
-                Precondition: an import cannot be had (exit code 126).
-            """
-
+else:
+    Protocol = object
 
 WASI = "wasi_snapshot_preview1"
 HEAD = 512
+
+
+class Program(Protocol):
+    """A loaded workload. It may be run many times, also at once on several threads, also after a fork."""
+
+    kind: str  # module or component
+
+    def run(self, grants: Grants, on_bind: OnBind | None = None) -> Ending:
+        """Run it to its end on this thread, which needs a stack of 8 MiB.
+
+        Args:
+            on_bind: called, on this thread, when the guest binds a published port.
+
+        Raises:
+            Invalid, NotFound, Denied, Precondition: something granted cannot be had.
+            Exhausted: it needs more from the start than its limits allow (exit code 126).
+            Precondition: an import cannot be had (exit code 126).
+        """
 
 
 def preload() -> None:
