@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctypes import c_uint64
 from errno import EIO
 
 from sampan.engine.binding import I32, C, define_function
@@ -116,11 +117,12 @@ class World:
         self.originals = originals
         self.memory, self.table = GuestMemory(), Table()
         self.calls = Calls(self.memory, self.table, Routes(network, on_bind))
-        self.shared = SharedCalls(self.calls, self._poll_engine)
+        self.shared = SharedCalls(self.calls, self._file_status)
 
-    def _poll_engine(self, values: Any) -> int:
-        """The engine's own `poll_oneoff`: raw values in, errno out."""
-        trap = self.originals.call("poll_oneoff", self.caller, values)
+    def _file_status(self, descriptor: int, out: int) -> int:
+        """The engine's own `fd_fdstat_get`: a descriptor and a place in, errno out."""
+        values = (c_uint64 * 4)(descriptor, 0, out, 0)
+        trap = self.originals.call("fd_fdstat_get", self.caller, values)
         if trap:
             C.wasm_trap_delete(trap)
             raise refuse(EIO)

@@ -2,14 +2,12 @@
 
 The engine's own `poll_oneoff` reads standard input ahead on a thread, and nobody else could then see whether there
 is something to read. So in such a guest the descriptors 0 to 2 are polled here, as what they are: the process's
-own. Files (the engine's descriptors from 3 on) are always ready; the engine is asked about them all the same,
-as it knows which of them are open.
+own. Files (the engine's descriptors from 3 on) are always ready; the engine knows which of them are open.
 """
 
 from __future__ import annotations
 
 import time
-from ctypes import c_uint64
 from errno import EBADF, EINVAL
 from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, poll
 
@@ -32,7 +30,6 @@ from sampan.engine.sockets.interface import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from sampan.engine.sockets.memory import GuestMemory
     from sampan.engine.sockets.table import Table
@@ -133,13 +130,13 @@ def poll_oneoff(
     memory: GuestMemory,
     table: Table,
     stdio: set[int],
-    original: Callable[[Any], int],
+    file_status: Callable[[int, int], int],
     arguments: tuple[int, ...],
 ) -> bool:
     """Wait, and write the events in the order of the subscriptions.
 
     Args:
-        original: the engine's own function: raw values in, errno out.
+        file_status: the engine's `fd_fdstat_get`: a descriptor and a place for 24 bytes in, errno out.
 
     Returns:
         True when the whole call is the engine's.
@@ -158,35 +155,12 @@ def poll_oneoff(
         waiting.add(place, subscription)
     if waiting.only_files:
         return True
-    if waiting.files:
-        saved = bytes(wanted)
-        try:
-            _put_files(waiting, wanted)
-            error = original((c_uint64 * 8)(start, 0, out, 0, len(waiting.files) + 1, 0, count_out, 0))
-            if error:
-                raise refuse(HOST_ERRNO.get(error, EBADF))
-            _take_files(waiting, room, U32.unpack(count_place)[0])
-        finally:
-            wanted[:] = saved
+    for place, subscription in waiting.files:
+        error = file_status(subscription[2], out)
+        waiting.happened(place, subscription, HOST_ERRNO[error] if error else 0, size=0 if error else 1)
     waiting.wait()
     waiting.events.sort()
     for number, (_, event) in enumerate(waiting.events):
         EVENT.pack_into(room, number * EVENT.size, *event)
     U32.pack_into(count_place, 0, len(waiting.events))
     return False
-
-
-def _put_files(waiting: Waiting, wanted: memoryview) -> None:
-    """Put a list for the engine in place of the guest's: the files, and a clock so that it does not wait."""
-    for number, (_, (_, *rest)) in enumerate(waiting.files):
-        SUBSCRIPTION.pack_into(wanted, number * SUBSCRIPTION.size, number, *rest)
-    number = len(waiting.files)
-    SUBSCRIPTION.pack_into(wanted, number * SUBSCRIPTION.size, number, EVENT_CLOCK, CLOCK_MONOTONIC, 0, 0, 0)
-
-
-def _take_files(waiting: Waiting, room: memoryview, count: int) -> None:
-    """Take over the engine's events about files."""
-    for number, error, _, size, flags in EVENT.iter_unpack(bytes(room[: count * EVENT.size])):
-        if number < len(waiting.files):
-            place, subscription = waiting.files[number]
-            waiting.happened(place, subscription, HOST_ERRNO.get(error, 0), size, flags)

@@ -23,7 +23,6 @@ from sampan.engine.sockets.polling import poll_oneoff
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from sampan.engine.sockets.calls import Calls
 
@@ -32,15 +31,15 @@ class SharedCalls:
     """The functions on our own descriptors; those that return True did not feel concerned.
 
     Args:
-        poll_engine: the engine's own `poll_oneoff`: raw values in, errno out.
+        file_status: the engine's own `fd_fdstat_get`: a descriptor and a place in, errno out.
 
     Attributes:
         stdio: which of the descriptors 0 to 2 still are the process's own.
     """
 
-    def __init__(self, calls: Calls, poll_engine: Callable[[Any], int]) -> None:
+    def __init__(self, calls: Calls, file_status: Callable[[int, int], int]) -> None:
         self._calls = calls
-        self._poll_engine = poll_engine
+        self._file_status = file_status
         self._memory = calls.memory
         self._table = calls.table
         self.stdio = {0, 1, 2}
@@ -110,6 +109,6 @@ class SharedCalls:
             self._memory,
             self._table,
             self.stdio,
-            self._poll_engine,
+            self._file_status,
             (subscriptions, events, count, count_out),
         )
