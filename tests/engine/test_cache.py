@@ -393,3 +393,16 @@ def test_a_cache_that_vanishes_is_made_again(world: World, counter: Counter) -> 
     shutil.rmtree(world.code_folder)
     assert [world.run(), world.run()] == [7, 7]
     assert counter.compiled == 2
+
+
+def test_what_a_killed_writer_left_is_removed_in_time(world: World) -> None:
+    world.code_folder.mkdir(mode=0o700)
+    for name, age in (("old", 7200), ("new", 60)):
+        left = world.code_folder / f".tmp-{name}"
+        left.write_bytes(b"half of it")
+        os.utime(left, (time.time() - age,) * 2)
+    world.run()
+    names = {entry.name for entry in world.code_folder.iterdir()}
+    assert ".tmp-old" not in names
+    assert ".tmp-new" in names
+    assert len(names) == 2

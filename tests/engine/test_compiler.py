@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from hashlib import sha256
@@ -120,3 +121,13 @@ def test_a_child_that_fails_in_another_way_is_our_fault(monkeypatch: pytest.Monk
     with pytest.raises(SampanError) as error:
         compile_bytes(GOOD)
     assert (error.value.kind, error.value.exit_code) == ("INTERNAL", 126)
+
+
+def test_a_status_that_somebody_else_took_is_an_error() -> None:
+    """With SIGCHLD ignored the kernel keeps no status; nothing may be believed then."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(SampanError, match="status is lost"):
+            compile_bytes(GOOD)
+    finally:
+        signal.signal(signal.SIGCHLD, before)

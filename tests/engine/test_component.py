@@ -105,6 +105,23 @@ def test_fuel_ends_a_component(run_guest: RunGuest) -> None:
     assert (outcome.code, outcome.reason) == (137, "fuel")
 
 
+def test_W24_a_million_resources_harm_nobody_else(run_guest: RunGuest) -> None:
+    text = """(component
+      (type $thing (resource (rep i32)))
+      (core func $new (canon resource.new $thing))
+      (core module $m (import "host" "new" (func $new (param i32) (result i32)))
+        (func (export "run") (result i32) (local $i i32)
+          (loop $more (drop (call $new (local.get $i)))
+            (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 1000000))))
+          (i32.const 0)))
+      (core instance $i (instantiate $m (with "host" (instance (export "new" (func $new))))))
+      (func $run (result (result)) (canon lift (core func $i "run")))
+      (instance $command (export "run" (func $run)))
+      (export "wasi:cli/run@0.2.0" (instance $command)))"""
+    outcome = run_guest(text)
+    assert (outcome.code, outcome.reason) in ((0, "exited"), (134, "trap"))
+
+
 @pytest.mark.parametrize(("entry", "code"), [("seven", 0), ("test:lib/tools#fail", 1)])
 def test_an_exported_function_is_an_entry(run_guest: RunGuest, entry: str, code: int) -> None:
     assert run_guest(LIBRARY, entry=entry).code == code

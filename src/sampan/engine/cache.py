@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from _blake2 import blake2b  # hashlib's own, without the 4 ms that loading OpenSSL takes
 from stat import S_ISDIR, S_ISREG, S_IWGRP, S_IWOTH
-from time import time_ns
+from time import time, time_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 END = b"\nsampan code 1\n"
 HEX = 64
 SETTLED = 2_000_000_000  # ns; a younger inode may change again within one tick of the kernel's clock
+ABANDONED = 3600  # seconds after which a temporary file has no writer any more
+TEMPORARY = ".tmp-"
 CHUNK = 1 << 20
 MOST_TRAILER = 8192
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -79,12 +81,13 @@ class CodeCache:
     def store(self, digest: str, fingerprint: str, code: int) -> None:
         """Keep compiled code, read from a descriptor; where that fails, nothing is kept."""
         name = _name(digest, fingerprint)
-        temporary = f".tmp-{os.getpid()}-{os.urandom(8).hex()}"
+        temporary = f"{TEMPORARY}{os.urandom(8).hex()}"
         try:
             folder = _open_folder(self._folder)
         except OSError:
             return
         try:
+            _sweep(folder)
             fd = os.open(temporary, _CREATE, 0o600, dir_fd=folder)
             try:
                 size = _copy(code, fd)
@@ -158,7 +161,7 @@ class _Memory:
             folder = _open_folder(self._folder)
         except OSError:
             return
-        temporary = f".tmp-{os.getpid()}-{os.urandom(8).hex()}"
+        temporary = f"{TEMPORARY}{os.urandom(8).hex()}"
         try:
             note = os.open(temporary, _CREATE, 0o600, dir_fd=folder)
             try:
@@ -241,6 +244,17 @@ def _write(fd: int, data: bytes) -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(fd, left) :]
+
+
+def _sweep(folder: int) -> None:
+    """Remove what killed writers have left."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if (
+                entry.name.startswith(TEMPORARY)
+                and entry.stat(follow_symlinks=False).st_mtime < time() - ABANDONED
+            ):
+                _remove(entry.name, folder)
 
 
 def _remove(name: str, folder: int) -> None:

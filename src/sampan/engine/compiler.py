@@ -26,6 +26,7 @@ MEMORY = 1 << 30  # bytes
 REFUSED = 3  # the child's exit status for code that is not valid
 FIRST_FREE = 10  # descriptors below this are the child's own
 NICENESS = 5
+SIGKILL, SIGXCPU = 9, 24  # the module `signal` costs 10 ms
 
 _START = (
     "import sys; sys.path[:] = sys.argv[4].split(':'); "
@@ -91,8 +92,11 @@ def _run(kind: str, tuning: Tuning, fds: tuple[int, int, int], timeout: float, m
         finished = _wait(child, timeout)
     finally:
         if not finished:
-            os.kill(child, 9)
-        status = os.waitpid(child, 0)[1]
+            os.kill(child, SIGKILL)
+        try:
+            status = os.waitpid(child, 0)[1]
+        except ChildProcessError as error:  # somebody ignores SIGCHLD, or reaps all children
+            raise Internal("the compiler's status is lost", exit_code=126) from error
     return os.waitstatus_to_exitcode(status) if finished else None
 
 
@@ -113,9 +117,14 @@ def _wait(child: int, timeout: float) -> bool:
 def _failure(status: int | None, text: str, name: str, timeout: float, memory: int) -> SampanError:
     if status == REFUSED:
         return Invalid(f"{name} is not valid WebAssembly: {text}", exit_code=126)
-    if status is None or status == -24:  # SIGXCPU
+    if status is None or status == -SIGXCPU:
         return TimedOut(f"{name} took more than {timeout:g} seconds to compile", exit_code=126)
-    if "memory allocation" in text or "MemoryError" in text or "Cannot allocate" in text or status == -9:
+    if (
+        "memory allocation" in text
+        or "MemoryError" in text
+        or "Cannot allocate" in text
+        or status == -SIGKILL
+    ):
         return Exhausted(f"{name} needs more than {memory >> 20} MiB to compile", exit_code=126)
     said = text.splitlines()[-1] if text else f"status {status}"
     return Internal(f"the compiler failed on {name}: {said}", exit_code=126)
@@ -158,5 +167,5 @@ def _limit(memory: int, timeout: int) -> None:
     from ctypes import CDLL
 
     die_with_parent, no_new_privileges = 1, 38
-    CDLL(None).prctl(die_with_parent, 9, 0, 0, 0)
+    CDLL(None).prctl(die_with_parent, SIGKILL, 0, 0, 0)
     CDLL(None).prctl(no_new_privileges, 1, 0, 0, 0)
