@@ -33,17 +33,23 @@ STACK_HEADROOM = 4 << 20
 
 
 class Run:
-    """A jailed process that is ready to run its workload; `exit_fd` takes the exit record, -1 for none."""
+    """A jailed process that is ready to run its workload.
 
-    def __init__(self, supervisor: Supervisor, exit_fd: int, limits: Limits) -> None:
+    Args:
+        exit_fd: takes the exit record; -1 for none.
+        patience: how long, in seconds, the workload waits for somebody to attach before it begins.
+    """
+
+    def __init__(self, supervisor: Supervisor, exit_fd: int, limits: Limits, patience: float = 0.0) -> None:
         self._supervisor = supervisor
         self._exit_fd = exit_fd
+        self._patience = patience
         self._stack = max(STACK, limits.stack + STACK_HEADROOM)
 
     def serve(self) -> int:
         """Runs the workload, records how it ended; the exit code."""
         try:
-            ending, number = self._supervisor.serve(self._stack)
+            ending, number = self._supervisor.serve(self._stack, self._patience)
             record = _exit_of(ending, number)
         except Exception as error:  # a fault of ours ends the container, and says so
             ending, text = None, f"sampan: {type(error).__name__}: {error} (INTERNAL)"

@@ -13,6 +13,7 @@ from sampan.container.events import publish
 from sampan.container.launch import hear_report
 from sampan.container.reaper import conclude
 from sampan.container.records import Exit, Restarts
+from sampan.container.stdio import CAPTURE
 from sampan.container.store import Containers
 from sampan.core.errors import NotFound, Precondition, SampanError, Unavailable
 from sampan.core.signals import number_of
@@ -57,7 +58,7 @@ def reap(entry: Entry, roots: Roots, pid: int) -> Exit:
     return conclude(entry, roots, os.waitpid(pid, 0)[1])
 
 
-def start(entry: Entry, roots: Roots) -> None:
+def start(entry: Entry, roots: Roots, mode: str = CAPTURE) -> None:
     """Starts the container in the background, as a child of the zygote.
 
     Raises:
@@ -68,7 +69,7 @@ def start(entry: Entry, roots: Roots) -> None:
         read, write = os.pipe2(os.O_CLOEXEC)
         connection = _connect_to_zygote(roots)
         try:
-            control.send(connection, {"do": "start", "id": entry.container.id}, [write])
+            control.send(connection, {"do": "start", "id": entry.container.id, "mode": mode}, [write])
             os.close(write)
             control.receive(connection)
         except OSError as error:

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from sampan.engine.grants import PortMap
     from sampan.engine.program import Engine
 
+PATIENCE = 10.0
+
 
 def main(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine | None) -> NoReturn:
     """Runs the container in this (just forked) process and exits with its code.
 
     Args:
-        mode: `stdio.INHERIT` or `stdio.CAPTURE`.
+        mode: one of `stdio`'s.
         report: the pipe to who waits for the start (see `launch`).
         engine: an engine made before the fork, or None.
     """
@@ -52,7 +54,7 @@ def _prepare(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine 
     walls.enter_cgroup(world, Cgroup(container.id))
     terminal = spec.process is not None and spec.process.terminal
     ends = stdio.arrange(mode, keep_stdin=container.keep_stdin, terminal=terminal)
-    log = LogWriter(entry.folder) if mode == stdio.CAPTURE else None
+    log = LogWriter(entry.folder) if mode != stdio.INHERIT else None
     exit_fd = entry.open_exit()
     spaces = _own_namespaces(world)
     ports: list[dict[str, Any]] = []
@@ -70,7 +72,7 @@ def _prepare(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine 
     entry.save_running(Running(pid, start_time(pid), boot_id(), time.time_ns(), world.missing))
     warm_up()
     walls.jail(world)
-    return Run(supervisor, exit_fd, grants.limits)
+    return Run(supervisor, exit_fd, grants.limits, patience=PATIENCE if mode == stdio.ATTACHED else 0.0)
 
 
 def _own_namespaces(world: walls.World) -> dict[int, int]:

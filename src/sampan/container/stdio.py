@@ -2,6 +2,7 @@
 
 `inherit`: to the caller's own, for the command line in the foreground and for callers that pass fifos.
 `capture`: to the container process itself, which writes the log and serves who is attached.
+`attached`: the same, and the workload does not begin before somebody is attached: no output goes past them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import termios
 
 from sampan.core.record import Record
 
-INHERIT, CAPTURE = "inherit", "capture"
+INHERIT, CAPTURE, ATTACHED = "inherit", "capture", "attached"
 
 
 class Ends(Record):

@@ -14,6 +14,7 @@ import fcntl
 import os
 import select
 import termios
+import time
 
 from sampan.container import control
 from sampan.container.logs import STDERR, STDOUT, LogWriter
@@ -98,34 +99,49 @@ class Supervisor:
         self._input = bytearray()
         self._input_ended = False
         self._ending: Ending | None = None
+        self._ended = False
         self._done, self._done_write = os.pipe2(os.O_CLOEXEC)
 
-    def serve(self, stack: int) -> tuple[Ending | None, int]:
+    def serve(self, stack: int, patience: float) -> tuple[Ending | None, int]:
         """Runs the workload to its end or to a signal: its ending and 0, or None and the signal.
 
-        `stack` is the size in bytes of the workload's thread.
+        `stack` is the size in bytes of the workload's thread; for up to `patience` seconds it waits for somebody
+        to attach before it begins.
         """
         _thread.stack_size(stack)
+        end = time.monotonic() + patience
+        while (left := end - time.monotonic()) > 0 and not self._attached():
+            number = self._handle(self._wait(left))
+            if number:
+                return None, number
         _thread.start_new_thread(self._workload, ())
-        while True:
-            for fd, events in self._wait():
-                if fd == self._signals.fd:
-                    number = self._signals.caught()
-                    if number:
-                        self._drain()
-                        return None, number
-                elif fd == self._done:
-                    self._drain()
-                    return self._ending, 0
-                elif self._server is not None and fd == self._server.fileno():
-                    self._accept(self._server)
-                elif fd in self._clients:
-                    self._serve_client(fd, events)
-                else:
-                    if fd == self._ends.stdin and events & ~select.POLLIN:
-                        self._feed()
-                    if fd in self._outputs and events & ~select.POLLOUT:
-                        self._pump(fd)
+        while not self._ended:
+            number = self._handle(self._wait())
+            if number:
+                self._drain()
+                return None, number
+        self._drain()
+        return self._ending, 0
+
+    def _handle(self, events: list[tuple[int, int]]) -> int:
+        """Deals with what happened; the signal that ends the container, or 0."""
+        for fd, mask in events:
+            if fd == self._signals.fd:
+                number = self._signals.caught()
+                if number:
+                    return number
+            elif fd == self._done:
+                self._ended = True
+            elif self._server is not None and fd == self._server.fileno():
+                self._accept(self._server)
+            elif fd in self._clients:
+                self._serve_client(fd, mask)
+            else:
+                if fd == self._ends.stdin and mask & ~select.POLLIN:
+                    self._feed()
+                if fd in self._outputs and mask & ~select.POLLOUT:
+                    self._pump(fd)
+        return 0
 
     def finish(self, value: object, *, wait: bool) -> None:
         """Sends everybody attached a last packet that says how the container ended.
@@ -135,11 +151,8 @@ class Supervisor:
         for client in self._attached():
             self._send(client, control.ENDED + strictjson.dumps(value))
         while wait and any(client.pending for client in self._clients.values()):
-            for fd, events in self._wait():
-                if fd == self._signals.fd and self._signals.caught():
-                    return
-                if fd in self._clients:
-                    self._serve_client(fd, events)
+            if self._handle(self._wait()):
+                return
 
     def write_error(self, text: str) -> None:
         """Puts a message of ours where the workload's standard error goes."""
@@ -159,12 +172,16 @@ class Supervisor:
         finally:
             os.write(self._done_write, b"!")
 
-    def _wait(self) -> list[tuple[int, int]]:
-        """Waits for what matters now. Output is not read while somebody attached has not taken the last of it,
-        input is not heard while the workload has not taken the last of it: so nothing grows."""
+    def _wait(self, seconds: float | None = None) -> list[tuple[int, int]]:
+        """Waits for what matters now, and returns it.
+
+        Output is not read while somebody attached has not taken the last of it, input is not heard while the
+        workload has not taken the last of it: so nothing grows.
+        """
         poll = select.poll()
         poll.register(self._signals.fd, select.POLLIN)
-        poll.register(self._done, select.POLLIN)
+        if not self._ended:
+            poll.register(self._done, select.POLLIN)
         if self._server is not None:
             poll.register(self._server.fileno(), select.POLLIN)
         masks = (
@@ -178,7 +195,7 @@ class Supervisor:
             masks[fd] = (0 if self._input else select.POLLIN) | (select.POLLOUT if client.pending else 0)
         for fd, mask in masks.items():
             poll.register(fd, mask)
-        return poll.poll()
+        return poll.poll(None if seconds is None else seconds * 1000)
 
     def _pump(self, fd: int) -> int:
         """Moves one chunk of output on; its size, 0 when none is there."""

@@ -97,7 +97,7 @@ class Zygote:
                 container_id = str(request.get("id"))
                 self._due.pop(container_id, None)
                 self._delays.pop(container_id, None)
-                self._fork(container_id, fds[0])
+                self._fork(container_id, fds[0], str(request.get("mode")))
                 control.send(connection, {})
         except OSError:  # the client went away
             pass
@@ -106,7 +106,7 @@ class Zygote:
             for descriptor in fds:
                 os.close(descriptor)
 
-    def _fork(self, container_id: str, report: int) -> None:
+    def _fork(self, container_id: str, report: int, mode: str) -> None:
         try:
             entry = self._containers.find(container_id)
         except SampanError as error:
@@ -114,7 +114,7 @@ class Zygote:
             return
         pid = os.fork()
         if pid == 0:
-            process.main(entry, self._roots, stdio.CAPTURE, report, self._engine)
+            process.main(entry, self._roots, mode, report, self._engine)
         self._children[pid] = (container_id, time.monotonic())
 
     def _reap(self) -> None:
@@ -158,7 +158,9 @@ class Zygote:
         restarts.count += 1
         entry.save_restarts(restarts)
         entry.begin_run()
-        self._fork(entry.container.id, os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC))
+        nobody = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+        self._fork(entry.container.id, nobody, stdio.CAPTURE)
+        os.close(nobody)
         publish(self._roots, "container", "start", entry.container.id, name=entry.container.name)
 
     def _resume(self) -> None:
