@@ -16,7 +16,7 @@ from sampan.engine.store import Runs, cause
             "wasm trap: boom",
         ),
         (
-            "error while executing at wasm backtrace:\n\nCaused by:\n    0: memory fault\n    1: wasm trap: out of bounds\n",
+            "error while executing:\n\nCaused by:\n    0: memory fault\n    1: wasm trap: out of bounds\n",
             "memory fault: wasm trap: out of bounds",
         ),
         ("failed\n\nCaused by:\n    at once (at offset 0x0)\n", "failed: at once (at offset 0x0)"),
