@@ -286,3 +286,37 @@ def test_remove_tree_refuses_mounts_and_puts_the_name_back(as_root, in_child, tm
 def test_leftovers_carry_the_prefix_that_readers_pass_over():
     assert durable.temporary_name().startswith(durable.TEMPORARY)
     assert durable.temporary_name() != durable.temporary_name()
+
+
+def test_F10_a_reader_sees_the_old_content_or_the_new_and_never_a_mix(tmp_path):
+    path = f"{tmp_path}/state"
+    write_file(path, b"0" * 50_000)
+    writers = []
+    for digit in b"12":
+        pid = os.fork()
+        if pid == 0:
+            for _ in range(100):
+                write_file(path, bytes([digit]) * 50_000)
+            os._exit(0)
+        writers.append(pid)
+    seen = set()
+    for _ in range(300):
+        content = text(path)
+        assert len(content) == 50_000
+        seen.add(content[0])
+        assert content == content[0] * 50_000
+    assert [os.waitpid(pid, 0)[1] for pid in writers] == [0, 0]
+    assert seen
+    assert os.listdir(tmp_path) == ["state"]
+
+
+def test_F10_a_killed_writer_leaves_the_old_content_and_only_litter(tmp_path):
+    write_file(f"{tmp_path}/state", b"old")
+    pid = os.fork()
+    if pid == 0:
+        with replace_file(f"{tmp_path}/state") as file:
+            file.write(b"half")
+            os.kill(os.getpid(), 9)
+    os.waitpid(pid, 0)
+    assert text(f"{tmp_path}/state") == "old"
+    assert all(name == "state" or name.startswith(durable.TEMPORARY) for name in os.listdir(tmp_path))

@@ -8,6 +8,8 @@ import stat
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import lists, sampled_from
 
 from sampan.core.errors import Denied, Invalid, NotFound, SampanError
 from sampan.linux import paths, syscalls
@@ -237,3 +239,44 @@ def test_the_walk_is_really_another_mechanism(tmp_path, monkeypatch):
     monkeypatch.setattr(syscalls, "call", lambda *_: pytest.fail("a system call by number"))
     os.close(paths._walk(root, "f", os.O_RDONLY | os.O_CLOEXEC, 0))
     os.close(root)
+
+
+NAMES = [
+    "..",
+    ".",
+    "",
+    "etc",
+    "file",
+    "secret",
+    "abs",
+    "up",
+    "climb",
+    "dirlink",
+    "loop",
+    "dangling",
+    "host",
+    "no",
+    "fifo",
+]
+FLAGS = [
+    os.O_RDONLY | os.O_NONBLOCK, os.O_PATH, os.O_PATH | os.O_NOFOLLOW, os.O_RDONLY | os.O_DIRECTORY,
+    os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW,
+]  # fmt: skip
+
+
+def outcome(resolve, root, path, flags):
+    try:
+        fd = resolve(root, path, flags | os.O_CLOEXEC, 0)
+    except OSError as error:
+        return error.errno
+    found = os.fstat(fd)
+    os.close(fd)
+    return found.st_dev, found.st_ino
+
+
+@pytest.mark.parametrize("resolver", ["openat2"], indirect=True)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=lists(sampled_from(NAMES), max_size=7), flags=sampled_from(FLAGS))
+def test_C4_the_walk_and_openat2_agree_on_every_path(root, names, flags):
+    path = "/".join(names)
+    assert outcome(paths._walk, root, path, flags) == outcome(paths._openat2, root, path, flags)

@@ -189,6 +189,7 @@ def test_with_network_tcp_and_udp_and_nothing_else(in_child):
             udp.bind(("127.0.0.1", 0))
             udp.sendto(b"self", udp.getsockname())
             got += udp.recv(4)
+        assert socket.getaddrinfo("localhost", 80)
         return got, {attempt(name, os.getppid()) for name in others}
 
     assert in_child(connect) == (b"helloself", {"EPERM"})
@@ -226,18 +227,47 @@ def test_a_wasi_program_runs_inside_all_walls(program, as_root, in_child, open_f
 
         threading.stack_size(16 << 20)
         for args in (
-            ("echo", "hello"), ("cat", "/in"), ("write", "/out", "written"), ("ls", "/"), ("rm", "/in"), ("exit", "7"),
+            ("echo", "hello"), ("cat", "/in"), ("write", "/out", "written"), ("ls", "/"), ("rm", "/in"),
+            ("sleep", "0.01"), ("tick", "2", "1"), ("grow", "100"), ("exit", "7"), ("trap",), ("recurse",),
         ):  # fmt: skip
             thread = threading.Thread(target=run, args=args)
             thread.start()
             thread.join()
-        return [(ending.code, ending.reason, ending.message) for ending in endings]
+        return [(ending.code, ending.reason) for ending in endings], "unreachable" in endings[-2].message
 
-    got = in_child(run_all, user=user)
-    assert got == [(0, "exited", "")] * 5 + [(7, "exited", "")]
+    endings, traced = in_child(run_all, user=user)
+    assert endings == [(0, "exited")] * 8 + [(7, "exited"), (134, "trap"), (134, "trap")]
+    assert traced
     assert (open_folder / "stdout").read_text().startswith("hello\nfile content")
     assert (open_folder / "out").read_text() == "written"
     assert not (open_folder / "in").exists()
+
+
+COMPONENT = b"""(component
+  (core module $m (func (export "run") (result i32) (i32.const 0)))
+  (core instance $i (instantiate $m))
+  (func $run (result (result)) (canon lift (core func $i "run")))
+  (instance $command (export "run" (func $run)))
+  (export "wasi:cli/run@0.2.3" (instance $command)))"""
+
+
+def test_a_component_runs_inside_all_walls(in_child, tmp_path):
+    from sampan.engine import program as engine
+    from sampan.engine.code import wat_to_wasm
+    from sampan.engine.grants import Grants
+
+    engine.preload()
+    fd = os.memfd_create("guest")
+    os.write(fd, wat_to_wasm(COMPONENT))
+    component = engine.Engine().load(fd)
+    os.close(fd)
+
+    def run():
+        jail(tmp_path)
+        ending = component.run(Grants(args=["x"]))
+        return ending.code, ending.reason, ending.message
+
+    assert in_child(run) == (0, "exited", "")
 
 
 def test_no_new_privs_comes_first(nobody, in_child):
