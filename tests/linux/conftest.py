@@ -62,9 +62,11 @@ def in_child():
 
 
 @pytest.fixture
-def open_folder(tmp_path):
-    """A folder that every user may use."""
-    for above in list(tmp_path.parents)[:2]:
+def open_folder(tmp_path, tmp_path_factory):
+    """`tmp_path` as a folder that every user may use."""
+    top = tmp_path_factory.getbasetemp()
+    ours = [top, *[path for path in top.parents if path.name.startswith("pytest-")]]
+    for above in ours:
         os.chmod(above, 0o755)
     os.chmod(tmp_path, 0o777)
     return tmp_path
