@@ -13,23 +13,9 @@ from sampan.core.record import Record
 from sampan.image.build.variables import split_words
 
 MAX_BYTES = 1 << 20
-_KNOWN = frozenset(
-    [
-        "ADD",
-        "ARG",
-        "CMD",
-        "COPY",
-        "ENTRYPOINT",
-        "ENV",
-        "EXPOSE",
-        "FROM",
-        "LABEL",
-        "SHELL",
-        "STOPSIGNAL",
-        "USER",
-        "VOLUME",
-        "WORKDIR",
-    ]
+_KNOWN = (
+    *("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM"),
+    *("LABEL", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"),
 )
 _UNSUPPORTED = {
     "RUN": "it runs a command in a Linux container",
@@ -95,20 +81,29 @@ def parse_dockerfile(text: str, path: str = "Dockerfile") -> Dockerfile:
         line, at = _logical_line(lines, at, escape)
         if line is None:
             continue
-        try:
+        with located(path, line.number):
             instruction = _instruction(line, escape)
             at = _read_documents(instruction, lines, at)
-        except SampanError as error:
-            raise at_line(error, path, line.number) from None
         instructions.append(instruction)
     if not instructions:
         raise Invalid(f"{path} has no instructions", fix="begin it with FROM")
     return Dockerfile(path, escape, instructions)
 
 
-def at_line(error: SampanError, path: str, line: int) -> SampanError:
-    """The same error with `path:line: ` before its message."""
-    return type(error)(f"{path}:{line}: {error.message}", fix=error.fix, exit_code=error.exit_code)
+class located:  # noqa: N801 - reads as a word in `with`
+    """Gives errors of the block `path:line: ` before their message, unless an inner block has done so."""
+
+    def __init__(self, path: str, line: int) -> None:
+        self._path = path
+        self._line = line
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SampanError) and not error.message.startswith(f"{self._path}:"):
+            message = f"{self._path}:{self._line}: {error.message}"
+            raise type(error)(message, fix=error.fix, exit_code=error.exit_code) from error
 
 
 def _directives(lines: list[str], path: str) -> tuple[str, int]:
@@ -156,9 +151,8 @@ def _continued(line: str, escape: str) -> tuple[str, bool]:
 
 
 def _instruction(line: _Line, escape: str) -> Instruction:
-    word, _, rest = line.text.replace("\t", " ", 1).partition(" ") if "\t" in line.text.split(" ")[0] else (
-        line.text.partition(" ")
-    )  # fmt: skip
+    word = line.text.split(maxsplit=1)[0]
+    rest = line.text[len(word) :]
     name = word.upper()
     if name in _UNSUPPORTED:
         raise Unimplemented(

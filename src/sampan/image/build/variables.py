@@ -163,3 +163,9 @@ def split_words(text: str, escape: str = "\\") -> list[str]:
                 quote = char
         at += 1
     return [*words, word] if inside else words
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be a variable's name."""
+    if not name or any(c in name for c in "=\0 \t'\"$"):
+        raise Invalid(f"{name[:40]!r} is not a variable's name")

@@ -1,0 +1,272 @@
+"""The content of root filesystems as values: entries, a tree of them, and layers read into a tree.
+
+Nothing is unpacked: an entry knows where its bytes are, and a tree resolves paths and links among its own
+entries, so that no name in an image can reach a file of the host. Building and converting stand on this;
+containers get their files from `snapshots`. Follows image-spec layer.md.
+"""
+
+from __future__ import annotations
+
+from sampan.core.errors import DataLoss, Exhausted, Invalid
+from sampan.core.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import tarfile
+    from collections.abc import Iterator
+    from typing import BinaryIO, Protocol, Self
+
+    class Readable(Protocol):
+        """What bytes are read from."""
+
+        def read(self, size: int = -1, /) -> bytes: ...
+
+    class Content(Readable, Protocol):
+        """What an entry's bytes are read from, and closed after that."""
+
+        def __enter__(self) -> Self: ...
+
+        def __exit__(self, *_: object) -> None: ...
+
+
+MAX_LINKS = 40
+MAX_ENTRIES = 1_000_000
+MAX_DEPTH = 128
+_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
+
+
+class Entry(Record):
+    """One file, folder or link.
+
+    Attributes:
+        path: relative, `/` between names; empty for the root itself. `kind`: file, dir, link or other.
+        size: bytes of a file; `target`: of a link. `open`: gives a file's bytes, from the start.
+    """
+
+    path: str
+    kind: str
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+    mtime: int = 0
+    size: int = 0
+    target: str = ""
+    open: object = None
+
+    def read(self) -> bytes:
+        """A file's bytes, whole."""
+        with self.content() as stream:
+            return stream.read()
+
+    def content(self) -> Content:
+        """A file's bytes as a stream."""
+        assert callable(self.open)
+        stream: Content = self.open()
+        return stream
+
+
+class Tree:
+    """Entries by path, with the folders that they imply."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self._children: dict[str, set[str]] = {"": set()}
+
+    def add(self, entry: Entry) -> None:
+        """Put an entry in place of what is at its path; a folder keeps what is in it."""
+        if not entry.path:
+            return
+        if len(self.entries) >= MAX_ENTRIES:
+            raise Exhausted(f"the image has more than {MAX_ENTRIES} files")
+        if entry.kind != "dir" or not self.is_dir(entry.path):
+            self.remove(entry.path)
+        parent, name = split(entry.path)
+        if parent and not self.is_dir(parent):
+            self.add(Entry(parent, "dir", mtime=entry.mtime))
+        self._children[parent].add(name)
+        self.entries[entry.path] = entry
+        if entry.kind == "dir":
+            self._children.setdefault(entry.path, set())
+
+    def remove(self, path: str) -> None:
+        """Take away an entry and all below it."""
+        for name in list(self._children.get(path, ())):
+            self.remove(join(path, name))
+        self._children.pop(path, None)
+        if self.entries.pop(path, None) is not None:
+            parent, name = split(path)
+            self._children[parent].discard(name)
+
+    def clear(self, path: str) -> None:
+        """Take away all below a folder."""
+        for name in list(self._children.get(path, ())):
+            self.remove(join(path, name))
+
+    def is_dir(self, path: str) -> bool:
+        return path in self._children
+
+    def lookup(self, path: str) -> Entry | None:
+        """The entry at a path, links not followed; the root is a folder."""
+        return self.entries.get(path) or (Entry("", "dir") if not path else None)
+
+    def names(self, path: str) -> list[str]:
+        """The names in a folder, sorted."""
+        return sorted(self._children.get(path, ()))
+
+    def walk(self, path: str) -> Iterator[Entry]:
+        """The entries below a folder, parents first."""
+        for name in self.names(path):
+            child = join(path, name)
+            yield self.entries[child]
+            yield from self.walk(child)
+
+    def resolve(self, path: str) -> str:
+        """The path behind all links, as if the tree were the root; what is not there stays as it is.
+
+        Raises:
+            Invalid: more than 40 links.
+        """
+        done: list[str] = []
+        left = [p for p in path.split("/") if p][::-1]
+        links = 0
+        while left:
+            name = left.pop()
+            if name == ".":
+                continue
+            if name == "..":
+                done = done[:-1]
+                continue
+            entry = self.entries.get("/".join([*done, name]))
+            if entry is None or entry.kind != "link":
+                done.append(name)
+                continue
+            links += 1
+            if links > MAX_LINKS:
+                raise Invalid(f"{path!r} goes through more than {MAX_LINKS} links")
+            if entry.target.startswith("/"):
+                done = []
+            left += [p for p in entry.target.split("/") if p][::-1]
+        return "/".join(done)
+
+
+def split(path: str) -> tuple[str, str]:
+    """The parent and the name."""
+    parent, _, name = path.rpartition("/")
+    return parent, name
+
+
+def join(parent: str, name: str) -> str:
+    """`parent/name`; either may be empty."""
+    return f"{parent}/{name}" if parent and name else parent or name
+
+
+def entry_path(name: str) -> str:
+    """The relative path that a name in a tar means: `./a//b/` is `a/b`.
+
+    Raises:
+        Invalid: `..` in it, or longer than any system takes.
+    """
+    parts = [p for p in name.split("/") if p not in ("", ".")]
+    if ".." in parts:
+        raise Invalid(f"the archive has the entry {name[:200]!r}, which leads out of it")
+    if len(parts) > MAX_DEPTH or any(len(p.encode(errors="surrogateescape")) > 255 for p in parts):
+        raise Invalid(f"the archive has the entry {name[:80]!r}, which is too long or too deep")
+    return "/".join(parts)
+
+
+def read_tar(stream: BinaryIO, tree: Tree, *, whiteouts: bool = True) -> None:
+    """Add the entries of a seekable, uncompressed tar to a tree; its files stay in `stream`.
+
+    Args:
+        whiteouts: the tar is an image layer: `.wh.` entries remove what lower layers have.
+
+    Raises:
+        Invalid: not a tar, or an entry that leads out of it.
+    """
+    import tarfile
+
+    added: set[str] = set()
+    hides: list[tuple[str, bool]] = []
+    try:
+        with tarfile.open(fileobj=stream, mode="r:", errorlevel=1) as tar:
+            for member in tar:
+                path = entry_path(member.name)
+                parent, name = split(path)
+                if whiteouts and name.startswith(_WHITEOUT):
+                    hides.append((parent, True) if name == _OPAQUE else (_hidden(parent, name), False))
+                    continue
+                entry = _entry(member, path, stream, tree)
+                if entry is not None:
+                    added.add(path)
+                    tree.add(entry)
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+        raise Invalid(f"the archive is not a tar: {error}") from error
+    kept = _with_parents(added) if hides else set()
+    for path, opaque in hides:
+        candidates = [*([] if opaque else [path]), *(e.path for e in tree.walk(path))]
+        for candidate in reversed(candidates):
+            if candidate not in kept:
+                tree.remove(candidate)
+
+
+def _with_parents(paths: set[str]) -> set[str]:
+    out: set[str] = set()
+    for path in paths:
+        parts = path.split("/")
+        out.update("/".join(parts[:n]) for n in range(1, len(parts) + 1))
+    return out
+
+
+def _hidden(parent: str, name: str) -> str:
+    hidden = name.removeprefix(_WHITEOUT)
+    if hidden in ("", ".", "..") or hidden.startswith(_WHITEOUT):
+        raise Invalid(f"the layer has the whiteout {name[:80]!r}, which names nothing")
+    return join(parent, hidden)
+
+
+def _entry(member: tarfile.TarInfo, path: str, stream: BinaryIO, tree: Tree) -> Entry | None:
+    """The entry of a tar header; a hard link is a copy of what it points to."""
+    common = (member.mode & 0o7777, member.uid, member.gid, int(member.mtime))
+    if member.isdir():
+        return Entry(path, "dir", *common)
+    if member.issym():
+        return Entry(path, "link", *common, 0, member.linkname)
+    if member.islnk():
+        target = tree.lookup(entry_path(member.linkname))
+        if target is None or target.kind == "dir":
+            raise Invalid(f"the archive's hard link {member.name[:80]!r} points to nothing in it")
+        return target.replace(path=path)
+    if not member.isreg() or member.issparse():
+        return Entry(path, "other", *common)
+    offset, size = member.offset_data, member.size
+    return Entry(path, "file", *common, size, "", lambda: Part(stream, offset, size))
+
+
+class Part:
+    """Some bytes in the middle of a seekable stream that others read too."""
+
+    def __init__(self, stream: BinaryIO, offset: int, size: int) -> None:
+        self._stream = stream
+        self._at = offset
+        self._end = offset + size
+
+    def __enter__(self) -> Part:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, or all that are left.
+
+        Raises:
+            DataLoss: the archive ends before the file does.
+        """
+        left = self._end - self._at
+        wanted = left if size < 0 else min(size, left)
+        self._stream.seek(self._at)
+        data = self._stream.read(wanted)
+        if len(data) != wanted:
+            raise DataLoss("the archive ends in the middle of a file")
+        self._at += wanted
+        return data
