@@ -200,7 +200,11 @@ def unmount(path: str, detach: bool = False) -> None:
 
 def place(where: str | int) -> str:
     """The path that names a place: a descriptor by its entry in /proc."""
-    return where if isinstance(where, str) else f"/proc/self/fd/{where}"
+    if isinstance(where, int):
+        return f"/proc/self/fd/{where}"
+    if "\0" in where:
+        raise Invalid(f"{where!r} is not a file name")
+    return where
 
 
 def _mount(source: str, target: str, fstype: str, flags: int, options: str) -> None:
