@@ -48,7 +48,7 @@ def build_component(to: Path | None = None) -> Path:
         raise MissingToolError("the Python component needs componentize-py: pip install componentize-py")
     folder = HERE / "03-component"
     out = to or folder / "hello.wasm"
-    command = [found, "-d", "wit", "-w", "hello", "componentize", "--stub-wasi", "app", "-o", str(out)]
+    command = [found, "-d", "wit", "-w", "hello", "componentize", "app", "-o", str(out)]
     subprocess.run(command, cwd=folder, check=True)
     return out
 

@@ -1,0 +1,3 @@
+module sampan.example/worker
+
+go 1.21
