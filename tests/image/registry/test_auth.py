@@ -6,6 +6,7 @@ import pytest
 
 from sampan.core.errors import Denied, SampanError, Unauthenticated
 from sampan.core.reference import parse_reference
+from sampan.core.strictjson import dumps
 from sampan.image.registry.credentials import ANONYMOUS, Credential
 from sampan.image.registry.settings import RegistryOptions
 from sampan.testing.registry import Fault, Registry
@@ -198,10 +199,19 @@ def test_R19_a_401_is_answered_once(user: User) -> None:
         assert len(registry.seen(path="/v2/team")) == 2
 
 
-def test_without_credentials_the_error_says_how_to_log_in(user: User) -> None:
-    with Registry(auth="basic", users=USERS) as registry:
-        with pytest.raises(Unauthenticated, match=f"log in with: sampan login {registry.host}"):
+def test_a_refused_tokens_error_names_the_registry_to_log_in_to(user: User) -> None:
+    with Registry(auth="token", users=USERS) as registry:
+        user.log_in(registry)
+        challenge = f'Bearer realm="{registry.url}/token"'
+        registry.fault(Fault("/v2/team", times=-1, status=401, headers={"WWW-Authenticate": challenge}))
+        with pytest.raises(Unauthenticated, match=f"sampan login {registry.host}$"):
             user.pull(registry)
+
+
+def test_without_credentials_the_error_says_how_to_log_in(user: User) -> None:
+    with Registry(auth="basic", users=USERS) as registry, pytest.raises(Unauthenticated) as caught:
+        user.pull(registry)
+    assert str(caught.value).endswith(f"log in with: sampan login {registry.host}")
 
 
 @pytest.mark.parametrize("auth", ["basic", "token"])
@@ -228,7 +238,7 @@ def test_a_registry_token_is_used_as_it_is(user: User) -> None:
     with Registry(auth="token") as registry, user.client() as client:
         registry.add_image("team/app", "v1", [])
         registry.tokens["ready-made"] = ["repository:team/app:pull"]
-        config = '{"auths":{"%s":{"registrytoken":"ready-made"}}}' % registry.host
-        (user.folder / "config.json").write_text(config)
+        config = {"auths": {registry.host: {"registrytoken": "ready-made"}}}
+        (user.folder / "config.json").write_bytes(dumps(config))
         assert client.tags(parse_reference(f"{registry.host}/team/app")) == ["v1"]
         assert registry.seen(path="/token") == []

@@ -71,7 +71,7 @@ class Client:
         answer = self._send(method, url, headers, body, authorization)
         if answer.status != 401 or not answer.url.startswith(f"{self.base}/"):
             return answer
-        answer.close()
+        answer.drain()
         challenges = answer.headers("www-authenticate")
         authorization = self._authorizer.answer(answer.url, challenges, scope, repository, authorization)
         return self._send(method, url, headers, body, authorization)

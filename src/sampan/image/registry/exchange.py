@@ -7,6 +7,7 @@ Proxies come from the environment (`HTTPS_PROXY`, `NO_PROXY`), never for this ma
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from sampan.core.errors import (
@@ -23,7 +24,7 @@ from sampan.core.errors import (
 )
 from sampan.core.record import Record
 from sampan.image.registry.redirects import MAX_HOPS, next_hop, origin, resolve_host, shown
-from sampan.image.registry.settings import Settings, is_loopback_name
+from sampan.image.registry.settings import Settings, is_loopback_name, registry_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,11 +82,15 @@ class Answer:
         self.close()
 
     def close(self) -> None:
-        try:
+        """Give the connection back, or end it; what tearing down a broken one raises means nothing any more."""
+        with contextlib.suppress(Exception):
             self._response.close()
-        except Exception as error:  # whatever the library meets while it tears a broken connection down
-            if isinstance(error, SampanError):
-                raise
+
+    def drain(self) -> None:
+        """Read past a short body that nobody wants, and close: the connection can then be used again."""
+        with contextlib.suppress(SampanError):
+            self.body(ERROR_BODY, "the answer")
+        self.close()
 
     def header(self, name: str) -> str:
         """A header's value, empty where it is not there."""
@@ -139,7 +144,7 @@ class Answer:
         text = f"{what}: {host} answers {self.status}" + (f" ({said})" if said else "")
         match self.status:
             case 401:
-                return Unauthenticated(text, fix=f"log in with: sampan login {host}")
+                return Unauthenticated(text, fix=f"log in with: sampan login {registry_name(self.url)}")
             case 403:
                 return Denied(text)
             case 404:
@@ -237,7 +242,7 @@ class Exchange:
             answer = self.request(method, url, left)
             if answer.status not in _REDIRECTS:
                 return answer
-            answer.close()
+            answer.drain()
             target = next_hop(url, answer.header("location"), home, self._resolve)
             if origin(target) != origin(url):
                 left.pop("Authorization", None)
@@ -301,16 +306,31 @@ def _tls(settings: Settings, scheme: str, host: str, port: int) -> SSLContext:
     if trust.skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    try:
-        for path in trust.authorities:
+    for path in trust.authorities:
+        with _reading(path):
             context.load_verify_locations(path)
-        for stem in trust.clients:
+    for stem in trust.clients:
+        with _reading(f"{stem}.cert"):
             context.load_cert_chain(f"{stem}.cert", f"{stem}.key")
-    except ssl.SSLError as error:
-        raise Invalid(f"a certificate file for {host} cannot be read: {error.reason}") from error
-    except OSError as error:
-        raise from_os_error(error, f"read the certificates for {host}") from error
     return context
+
+
+class _reading:  # noqa: N801 - used like a function
+    """Turns what goes wrong with a certificate file into our errors, naming it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        import ssl
+
+        if isinstance(error, ssl.SSLError):
+            raise Invalid(f"the certificate {self._path} cannot be read: {error.reason}") from error
+        if isinstance(error, OSError):
+            raise from_os_error(error, f"read the certificate {self._path}") from error
 
 
 class _mapped:  # noqa: N801 - used like a function

@@ -184,6 +184,12 @@ def is_loopback_name(name: str) -> bool:
     return name in ("localhost", "::1") or (name.startswith("127.") and name.replace(".", "").isdigit())
 
 
+def registry_name(url: str) -> str:
+    """The registry, as references name it, that a URL at its server belongs to."""
+    host = url.partition("://")[2].partition("/")[0]
+    return next((registry for registry, api in API_HOSTS.items() if api == host), host)
+
+
 def host_name(host: str) -> str:
     """`host[:port]` without the port and without the brackets of an IPv6 address, in lower case."""
     if host.startswith("["):
