@@ -11,7 +11,7 @@ import pytest
 from sampan.core.reference import parse_reference
 from sampan.core.spec.image import Descriptor
 from sampan.image.registry import credentials, settings, transfer
-from sampan.image.registry.exchange import Patience
+from sampan.image.registry.answer import Patience
 from sampan.image.store import ContentStore
 from sampan.testing.registry import Registry
 

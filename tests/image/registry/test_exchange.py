@@ -9,7 +9,8 @@ import pytest
 import trustme
 
 from sampan.core.errors import Denied, Invalid, NotFound, Unavailable
-from sampan.image.registry.exchange import Exchange, Patience
+from sampan.image.registry.answer import Patience
+from sampan.image.registry.exchange import Exchange
 from sampan.image.registry.settings import RegistryOptions, Settings, registry_name
 from sampan.testing.registry import Registry
 

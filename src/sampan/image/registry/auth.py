@@ -19,7 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sampan.image.registry.exchange import Answer, Exchange
+    from sampan.image.registry.answer import Answer
+    from sampan.image.registry.exchange import Exchange
     from sampan.image.registry.settings import Endpoint
 
 CLIENT_ID = "sampan"

@@ -12,15 +12,16 @@ from sampan.core.spec.image import Descriptor
 from sampan.core.strictjson import MAX_BYTES, loads
 from sampan.image.registry.auth import Authorizer
 from sampan.image.registry.documents import ACCEPT, KNOWN, media_type_of, verify
-from sampan.image.registry.exchange import Untrusted
+from sampan.image.registry.failures import Untrusted
 from sampan.image.registry.retry import with_retries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from sampan.image.registry.answer import Answer
     from sampan.image.registry.credentials import Credential
-    from sampan.image.registry.exchange import Answer, Body, Exchange
+    from sampan.image.registry.exchange import Body, Exchange
     from sampan.image.registry.settings import Endpoint
 
 MAX_TAG_PAGES = 1000

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from sampan.core.spec.image import Descriptor
     from sampan.image.ingest import Ingest
+    from sampan.image.registry.answer import Answer
     from sampan.image.registry.client import Client
-    from sampan.image.registry.exchange import Answer
     from sampan.image.store import ContentStore
 
     Advance = Callable[[int], None]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from sampan.core.errors import TimedOut, Unavailable
-from sampan.image.registry.exchange import Busy, Patience
+from sampan.image.registry.answer import Patience
+from sampan.image.registry.failures import Busy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

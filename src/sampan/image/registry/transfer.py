@@ -12,10 +12,11 @@ from sampan.core.ports import NoProgress
 from sampan.core.reference import Reference, parse_reference
 from sampan.core.spec.image import Index
 from sampan.image.manifests import resolve_manifest
+from sampan.image.registry.answer import Patience
 from sampan.image.registry.client import Client
 from sampan.image.registry.credentials import Credential, Credentials
 from sampan.image.registry.documents import MAX_DEPTH, parse_document
-from sampan.image.registry.exchange import Exchange, Patience
+from sampan.image.registry.exchange import Exchange
 from sampan.image.registry.parallel import in_parallel
 from sampan.image.registry.settings import Endpoint, Settings
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from sampan.core.spec.image import Descriptor
+    from sampan.image.registry.answer import Answer
     from sampan.image.registry.client import Client
-    from sampan.image.registry.exchange import Answer
     from sampan.image.store import ContentStore
 
     Advance = Callable[[int], None]
