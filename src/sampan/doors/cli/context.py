@@ -6,8 +6,9 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from sampan.core.errors import SampanError
     from sampan.core.roots import Roots
 
 LEVELS = ("debug", "info", "warn", "error", "fatal")
@@ -31,16 +32,42 @@ class Context:
         """Whether tracebacks are wanted."""
         return self.level == "debug"
 
+    def tell(self, text: str) -> None:
+        """What is going on, word for word."""
+        self._say("info", "", text)
+
     def note(self, text: str) -> None:
         """Something a person should know; the command goes on."""
-        self._say("info", "note", text)
+        self._say("info", "note: ", text)
 
     def warn(self, text: str) -> None:
         """Something a person should change; the command goes on."""
-        self._say("warn", "warning", text)
+        self._say("warn", "warning: ", text)
 
     def _say(self, level: str, word: str, text: str) -> None:
         from sampan.core.errors import printable
 
         if LEVELS.index(level) >= LEVELS.index(self.level):
-            print(f"{word}: {printable(text)}", file=sys.stderr, flush=True)
+            print(f"{word}{printable(text)}", file=sys.stderr, flush=True)
+
+
+def complain(error: SampanError) -> None:
+    """An error as every person sees it: one line on standard error."""
+    try:
+        print(f"sampan: {error} ({error.kind})", file=sys.stderr, flush=True)
+    except OSError:  # nobody is there to be told
+        return
+
+
+def each(names: list[str], action: Callable[[str], None]) -> int:
+    """Does `action` for every name, the ones after a failure too; the exit code, 1 when one failed."""
+    from sampan.core.errors import SampanError
+
+    code = 0
+    for name in names:
+        try:
+            action(name)
+        except SampanError as error:
+            complain(error)
+            code = 1
+    return code

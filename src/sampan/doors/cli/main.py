@@ -12,7 +12,7 @@ import sys
 from sampan.core.errors import SampanError, printable
 from sampan.core.roots import default_roots
 from sampan.doors.cli import listing
-from sampan.doors.cli.context import LEVELS, Context
+from sampan.doors.cli.context import LEVELS, Context, complain
 from sampan.doors.cli.options import HELP, Arguments, UsageError, parse, setting, switch
 
 TYPE_CHECKING = False
@@ -137,16 +137,16 @@ def _report(error: BaseException, name: str, context: Context) -> int:
         import traceback
 
         traceback.print_exception(error)
-    _say(f"sampan: {error} ({error.kind})")
+    complain(error)
     if isinstance(error, UsageError):
-        _say(f"See 'sampan {error.command} --help'." if error.command else "See 'sampan --help'.")
+        _point_to_help(error.command)
         return USAGE
     return error.exit_code if name in STARTS_A_WORKLOAD else FAILURE
 
 
-def _say(text: str) -> None:
+def _point_to_help(command: str) -> None:
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(f"See 'sampan {command} --help'.".replace("  ", " "), file=sys.stderr, flush=True)
     except OSError:  # nobody is there to be told
         return
 

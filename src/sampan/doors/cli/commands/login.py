@@ -25,7 +25,7 @@ def run(context: Context, args: Arguments) -> int:
 
 
 def _credential(context: Context, args: Arguments, name: str) -> tuple[str, str]:
-    from sampan.doors.cli.secrets import ask, ask_secret, read_secret
+    from sampan.doors.cli.asking import ask, ask_secret, read_secret
 
     username = args.value("username")
     if args.on("password-stdin"):

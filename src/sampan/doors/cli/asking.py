@@ -70,3 +70,10 @@ def _text(data: bytes) -> str:
     except UnicodeDecodeError:
         raise Invalid("what was entered is not UTF-8") from None
     return text.removesuffix("\n").removesuffix("\r")
+
+
+def confirm(warning: str) -> bool:
+    """Whether the person agrees, on standard input, to what `warning` says."""
+    print(f"WARNING! {warning}")
+    print("Are you sure you want to continue? [y/N] ", end="", flush=True)
+    return sys.stdin.readline(16).strip().lower() in ("y", "yes")

@@ -1,0 +1,163 @@
+"""`sampan explain`: what a file, a bundle or an image is taken for, with every rule that was asked."""
+
+from __future__ import annotations
+
+import os
+
+from sampan.core.detect import Clues, detect
+from sampan.core.errors import NotFound, from_os_error
+from sampan.core.record import Record
+from sampan.doors.cli import listing
+from sampan.doors.cli.options import Command, setting
+from sampan.doors.cli.output import FORMAT, show
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.doors.cli.context import Context
+    from sampan.doors.cli.options import Arguments
+    from sampan.image.images import Image
+
+HEAD = 4096
+
+
+class Subject(Record):
+    """What is explained: `kind` is file, bundle or image; `command` is what it would run."""
+
+    kind: str
+    name: str
+    clues: Clues
+    command: list[str] = []
+    format: str = ""
+
+
+def run(context: Context, args: Arguments) -> int:
+    subject = _subject(context, args.operands[0], args.value("platform"))
+    verdict = detect(subject.clues)
+    if style := args.value("format"):
+        row = {
+            "Kind": subject.kind,
+            "Name": subject.name,
+            "Verdict": verdict.kind,
+            "Evidence": verdict.evidence,
+            "Command": subject.command,
+            "Format": subject.format,
+        }
+        show([row], [], style)
+        return 0
+    print(f"{subject.name}: {verdict.kind}")
+    print(f"  it is {_described(subject)}")
+    if subject.command:
+        print(f"  it runs {' '.join(subject.command)}")
+    print("because")
+    for sentence in verdict.evidence:
+        print(f"  - {sentence}")
+    return 0
+
+
+def _described(subject: Subject) -> str:
+    if subject.kind == "image":
+        return f"an image of the format {subject.format}"
+    return "a bundle of the OCI runtime specification" if subject.kind == "bundle" else "a file of this host"
+
+
+def _subject(context: Context, text: str, platform: str) -> Subject:
+    if os.path.isfile(f"{text}/config.json"):
+        return _bundle(text)
+    if os.path.isfile(text):
+        return Subject("file", text, Clues(head=_head(text), name=text, allow_text=True))
+    if text.startswith(("/", "./", "../")):
+        raise NotFound(
+            f"{text}: no such file, and no bundle either", fix="a bundle is a folder with config.json"
+        )
+    return _image(context, text, platform)
+
+
+def _head(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(HEAD)
+    except OSError as error:
+        raise from_os_error(error, "read the file") from error
+
+
+def _bundle(folder: str) -> Subject:
+    from sampan.core import strictjson
+    from sampan.core.spec.runtime import Process, Spec
+
+    path = f"{folder}/config.json"
+    try:
+        with open(path, "rb") as file:
+            data = file.read(strictjson.MAX_BYTES + 1)
+    except OSError as error:
+        raise from_os_error(error, "read the bundle") from error
+    spec = Spec.from_json(strictjson.loads(data, what=path))
+    command = (spec.process or Process()).args
+    clues = Clues(annotations=spec.annotations, name=command[0] if command else "")
+    if spec.root is not None and command:
+        clues.head = _head_in_root(os.path.join(folder, spec.root.path), command[0])
+    return Subject("bundle", folder, clues, command)
+
+
+def _head_in_root(root: str, name: str) -> bytes | None:
+    """The first bytes of a file in a root filesystem, whose links lead nowhere outside; None if it cannot be read."""
+    from sampan.core.errors import SampanError
+    from sampan.linux.paths import open_regular_in_root
+
+    try:
+        root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fd = open_regular_in_root(root_fd, name.partition("#")[0])
+    except SampanError:
+        return None
+    finally:
+        os.close(root_fd)
+    with open(fd, "rb") as file:
+        return file.read(HEAD)
+
+
+def _image(context: Context, text: str, platform: str) -> Subject:
+    from sampan.image.images import find_image
+    from sampan.image.platforms import parse_platform
+    from sampan.image.store import ContentStore
+
+    image = find_image(
+        ContentStore(context.roots.images), text, parse_platform(platform) if platform else None
+    )
+    command = image.entrypoint
+    clues = Clues(
+        annotations=image.annotations,
+        media_type=image.media_type,
+        os=image.platform.os,
+        architecture=image.platform.architecture,
+        name=command[0] if command else "",
+        head=_head_in_image(image, command[0]) if command else None,
+    )
+    return Subject("image", text, clues, command, image.format)
+
+
+def _head_in_image(image: Image, name: str) -> bytes | None:
+    """The first bytes of a file of an image; None if it has no such file."""
+    from sampan.image.layerwriter import read_tree
+
+    tree = read_tree(image.store, image)
+    folder = image.container_config.working_dir or "/"
+    entry = tree.lookup(tree.resolve(os.path.join(folder, name.partition("#")[0])))
+    if entry is None or entry.kind != "file":
+        return None
+    with entry.content() as content:
+        return content.read(HEAD)
+
+
+COMMAND = Command(
+    "explain",
+    "[OPTIONS] FILE|IMAGE|BUNDLE",
+    listing.SUMMARIES["explain"],
+    run,
+    [FORMAT, setting("platform", "PLATFORM", "Of this platform of an index")],
+    operands="image or file",
+    least=1,
+    most=1,
+    examples=["sampan explain hello.wasm", "sampan explain --format '{{.Verdict}}' registry.example/app:v1"],
+)
