@@ -224,7 +224,8 @@ def enter_cgroup(world: World, cgroup: Cgroup) -> None:
             cgroup.create(limits)
         cgroup.attach()
     except SampanError as error:
-        world.lack(CGROUP, error)
+        plain = isinstance(error, Denied) and os.geteuid() != 0
+        world.lack(CGROUP, Denied("a plain user may not make one here") if plain else error)
         return
     asked = {"memory": limits.memory, "cpu": limits.cpu_quota or limits.cpu_shares, "pids": limits.pids}
     unheld = [name for name in cgroup.missing if asked.get(name) is not None]
