@@ -66,6 +66,19 @@ def test_one_socket_can_be_waited_for_in_both_directions(bench) -> None:
     assert poll(world, on(1, READ, client), on(2, WRITE, client)) == [(2, 0, WRITE, 1, 0)]
 
 
+def test_a_guest_that_is_told_to_write_and_does_not_is_told_more_slowly(bench) -> None:
+    world: Bench = bench()
+    client, server = world.pair()
+    begin = time.monotonic_ns()
+    for _ in range(12):
+        assert poll(world, on(1, READ, server), on(2, WRITE, server)) == [(2, 0, WRITE, 1, 0)]
+    assert time.monotonic_ns() - begin >= 100_000_000  # 0, 1, 2, 4, 8, 16, 32, 32 ... ms
+    world.send(client, b"x")  # anything else ends the pause, and both are told
+    assert poll(world, on(1, READ, server), on(2, WRITE, server)) == [(1, 0, READ, 1, 0), (2, 0, WRITE, 1, 0)]
+    world.send(server, b"y")  # it does write: told at once again
+    assert world.table.get(server).told_writable == 0
+
+
 def test_a_reset_connection_is_an_event_with_hangup(bench) -> None:
     world: Bench = bench()
     client, server = world.pair()

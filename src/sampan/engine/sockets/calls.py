@@ -139,6 +139,7 @@ class Calls:
             raise refuse(EINVAL)
         place = self.memory.slice(size_out, 4)
         guest, buffers = self.table.get(fd), self.memory.vectors(vectors, count)
+        guest.told_writable = 0
         if len(buffers) == 1:
             size = guest.host.send(buffers[0], MSG_NOSIGNAL)
         else:
@@ -153,6 +154,7 @@ class Calls:
         place = self.memory.slice(size_out, 4)
         guest, buffers = self.table.get(fd), self.memory.vectors(vectors, count)
         name = self.routes.target(guest, self.read_address(address), _port(port))
+        guest.told_writable = 0
         U32.pack_into(place, 0, guest.host.sendmsg(buffers, (), MSG_NOSIGNAL, name))
 
     def sock_shutdown(self, descriptor: int, how: int) -> None:

@@ -38,6 +38,7 @@ class GuestSocket:
             IPv4 port can be published on an IPv6 address.
         others: more listening sockets behind the same guest port, when it is published more than once.
         local, peer: address and port as the guest named them, where the host's differ; else None.
+        told_writable: how often the guest was told that it can write, since it last wrote.
         bound: protocol and guest port that it occupies among the guest's own; else None.
     """
 
@@ -49,6 +50,7 @@ class GuestSocket:
         self.local: tuple[bytes, int] | None = None
         self.peer: tuple[bytes, int] | None = None
         self.bound: tuple[int, int] | None = None
+        self.told_writable = 0
 
     def hosts(self) -> list[socket]:
         return [self.host, *self.others]
