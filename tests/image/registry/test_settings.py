@@ -12,6 +12,7 @@ from sampan.image.registry.settings import (
     Settings,
     is_loopback,
     load_settings,
+    parse_registry,
     read_registries,
 )
 
@@ -128,3 +129,25 @@ def test_the_default_registrys_table_holds_for_its_api_host() -> None:
     settings = Settings({"docker.io": RegistryOptions(skip_tls_verify=True)})
     assert settings.trust("registry-1.docker.io", 443).skip_verify
     assert not settings.trust("other.example", 443).skip_verify
+
+
+@pytest.mark.parametrize(
+    ("text", "registry"),
+    [
+        ("r.example:5000", "r.example:5000"),
+        ("https://r.example/v1/", "r.example"),
+        ("localhost", "localhost"),
+        ("https://index.docker.io/v1/", "docker.io"),
+        ("docker.io", "docker.io"),
+    ],
+)
+def test_a_registry_may_be_written_in_many_ways(text: str, registry: str) -> None:
+    assert parse_registry(text) == registry
+
+
+@pytest.mark.parametrize(
+    "text", ["", "host", "user:pw@host.example", "h_h.example", "host:0", "-a.example", "a..b"]
+)
+def test_what_no_reference_can_name_is_no_registry(text: str) -> None:
+    with pytest.raises(Invalid):
+        parse_registry(text)

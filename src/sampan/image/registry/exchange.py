@@ -12,7 +12,7 @@ import time
 from sampan.core.errors import Denied, Invalid, TimedOut, Unimplemented
 from sampan.image.registry.answer import Answer, Patience
 from sampan.image.registry.failures import mapped
-from sampan.image.registry.redirects import MAX_HOPS, next_hop, origin, resolve_host, shown
+from sampan.image.registry.redirects import MAX_HOPS, check_place, next_hop, origin, resolve_host, shown
 from sampan.image.registry.settings import Settings, is_loopback_name
 from sampan.image.registry.tls import tls_context
 
@@ -107,8 +107,6 @@ class Exchange:
 
     def check_place(self, target: str, home: str) -> None:
         """As `redirects.check_place`, for an address that an answer of `home` names."""
-        from sampan.image.registry.redirects import check_place
-
         check_place(target, home, self._resolve)
 
     def _client(self, where: tuple[str, str, int]) -> httpx2.Client:

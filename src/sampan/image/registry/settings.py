@@ -20,6 +20,7 @@ import os
 
 from sampan.core.errors import Invalid, from_os_error
 from sampan.core.record import Record
+from sampan.core.reference import parse_reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -182,6 +183,18 @@ def is_loopback(host: str) -> bool:
 def is_loopback_name(name: str) -> bool:
     """The same of a host name or address that stands alone."""
     return name in ("localhost", "::1") or (name.startswith("127.") and name.replace(".", "").isdigit())
+
+
+def parse_registry(text: str) -> str:
+    """The registry that people mean by `HOST[:PORT]`, or by a URL at it, when they log in.
+
+    Raises:
+        Invalid: not a host that a reference can name.
+    """
+    host = (text.partition("://")[2] or text).partition("/")[0]
+    if not ("." in host or ":" in host or host == "localhost"):
+        raise Invalid(f"{text[:80]!r} is not a registry", fix="write HOST:PORT, or a host with a dot in it")
+    return parse_reference(f"{host}/x").registry
 
 
 def registry_name(url: str) -> str:

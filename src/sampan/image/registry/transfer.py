@@ -7,6 +7,7 @@ itself; the name stays the registry's. A push goes to the registry itself.
 
 from __future__ import annotations
 
+from sampan.core.digest import parse_digest
 from sampan.core.errors import DataLoss, Invalid, NotFound, Precondition, SampanError
 from sampan.core.ports import NoProgress
 from sampan.core.reference import Reference, parse_reference
@@ -18,11 +19,11 @@ from sampan.image.registry.credentials import Credential, Credentials
 from sampan.image.registry.documents import MAX_DEPTH, parse_document
 from sampan.image.registry.exchange import Exchange
 from sampan.image.registry.parallel import in_parallel
-from sampan.image.registry.settings import Endpoint, Settings
+from sampan.image.registry.settings import Endpoint, Settings, parse_registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import TypeVar
 
     from sampan.core.ports import Progress
@@ -87,6 +88,7 @@ class Registry:
             blobs = {d.digest: d for d in (*manifest.layers, manifest.config)}
             lease.add(blobs)
             jobs = [_pull_job(source, store, blob, shown) for blob in blobs.values()]
+            _announce(blobs.values(), shown)
             in_parallel(jobs, max_parallel)
             store.tag(str(reference), top)
         return top
@@ -125,6 +127,7 @@ class Registry:
         jobs = [
             _push_job(client, repository, store, b, origins.get(b.digest, ""), shown) for b in blobs.values()
         ]
+        _announce(blobs.values(), shown)
         in_parallel(jobs, max_parallel)
         for document, data in documents.values():
             is_top = document.digest == descriptor.digest
@@ -153,16 +156,20 @@ class Registry:
     def login(self, registry: str, credential: Credential) -> None:
         """See whether the registry takes the credential, and keep it if so.
 
+        Args:
+            registry: as `parse_registry` reads it.
+
         Raises:
             Unauthenticated: it does not; what was kept before stays.
             SampanError: the registry cannot be reached, or the credential cannot be kept.
         """
-        Client(self.settings.endpoint(registry), self._exchange, lambda _: credential).check_login()
-        self.credentials.store(registry, credential)
+        name = parse_registry(registry)
+        Client(self.settings.endpoint(name), self._exchange, lambda _: credential).check_login()
+        self.credentials.store(name, credential)
 
     def logout(self, registry: str) -> bool:
         """Forget the credential for a registry; false if there was none."""
-        return self.credentials.erase(registry)
+        return self.credentials.erase(parse_registry(registry))
 
     def _client(self, endpoint: Endpoint) -> Client:
         key = f"{endpoint.schemes[0]}://{endpoint.host}"
@@ -231,7 +238,6 @@ def _pull_job(
         def fetch(client: Client, repository: str) -> bool:
             return fetch_blob(client, repository, descriptor, store, advance)
 
-        progress.start(descriptor.digest, _short(descriptor), descriptor.size)
         fetched = not store.has(descriptor.digest) and source.first(fetch)
         progress.finish(descriptor.digest, "Pull complete" if fetched else "Already exists")
 
@@ -253,7 +259,6 @@ def _push_job(
             check()
             progress.advance(descriptor.digest, done)
 
-        progress.start(descriptor.digest, _short(descriptor), descriptor.size)
         how = push_blob(client, repository, descriptor, store, origin, advance)
         progress.finish(descriptor.digest, how)
 
@@ -315,5 +320,6 @@ def _origins(store: ContentStore, target: Reference) -> dict[str, str]:
     return origins
 
 
-def _short(descriptor: Descriptor) -> str:
-    return descriptor.digest.partition(":")[2][:12]
+def _announce(blobs: Iterable[Descriptor], progress: Progress) -> None:
+    for blob in blobs:
+        progress.start(blob.digest, parse_digest(blob.digest).short, blob.size)
