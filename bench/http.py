@@ -88,7 +88,12 @@ def contenders(modules: list[str], folder: str) -> dict[str, list[str]]:
     if node := shutil.which("node"):
         found["node:http"] = [node, "-e", NODE]
     for module in [str(SERVER / "http-server.wasm"), *modules]:
-        found[f"sampan {Path(module).parent.name}/{Path(module).name}"] = [sys.executable, "-c", GUEST, module]
+        found[f"sampan {Path(module).parent.name}/{Path(module).name}"] = [
+            sys.executable,
+            "-c",
+            GUEST,
+            module,
+        ]
     return found
 
 
