@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from sampan.core.errors import Denied, Invalid, NotFound, Unavailable
+from sampan.core.errors import Denied, Invalid, NotFound, SampanError, Unavailable, Unimplemented
 from sampan.image.registry.answer import Patience
 from sampan.image.registry.exchange import Exchange
 from sampan.image.registry.settings import RegistryOptions, Settings, registry_name
@@ -129,6 +129,17 @@ def test_other_hosts_are_reached_through_the_proxy(
 def test_a_proxy_that_is_gone_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     with Exchange(Settings()) as exchange, pytest.raises(Unavailable):
+        exchange.request("GET", "http://r.example/v2/", {})
+
+
+@pytest.mark.parametrize(
+    ("proxy", "kind"), [("socks5://127.0.0.1:1", Unimplemented), ("gopher://x", Invalid)]
+)
+def test_a_proxy_of_another_kind_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, kind: type[SampanError]
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    with Exchange(Settings()) as exchange, pytest.raises(kind, match="prox"):
         exchange.request("GET", "http://r.example/v2/", {})
 
 
