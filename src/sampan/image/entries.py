@@ -9,17 +9,25 @@ from __future__ import annotations
 
 from sampan.core.errors import DataLoss, Exhausted, Invalid
 from sampan.core.record import Record
+from sampan.image import tar
+from sampan.image.tar import TarReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import tarfile
     from collections.abc import Iterator
-    from typing import BinaryIO, Protocol, Self
+    from typing import Protocol, Self
 
     class Readable(Protocol):
         """What bytes are read from."""
 
         def read(self, size: int = -1, /) -> bytes: ...
+
+    class Seekable(Readable, Protocol):
+        """What entries are read from, at any place."""
+
+        def seek(self, offset: int, whence: int = 0, /) -> int: ...
+
+        def tell(self) -> int: ...
 
     class Content(Readable, Protocol):
         """What an entry's bytes are read from, and closed after that."""
@@ -174,7 +182,7 @@ def entry_path(name: str) -> str:
     return "/".join(parts)
 
 
-def read_tar(stream: BinaryIO, tree: Tree, *, whiteouts: bool = True) -> None:
+def read_tar(stream: Seekable, tree: Tree, *, whiteouts: bool = True) -> None:
     """Add the entries of a seekable, uncompressed tar to a tree; its files stay in `stream`.
 
     Args:
@@ -183,24 +191,16 @@ def read_tar(stream: BinaryIO, tree: Tree, *, whiteouts: bool = True) -> None:
     Raises:
         Invalid: not a tar, or an entry that leads out of it.
     """
-    import tarfile
-
     added: set[str] = set()
     hides: list[tuple[str, bool]] = []
-    try:
-        with tarfile.open(fileobj=stream, mode="r:", errorlevel=1) as tar:
-            for member in tar:
-                path = entry_path(member.name)
-                parent, name = split(path)
-                if whiteouts and name.startswith(_WHITEOUT):
-                    hides.append((parent, True) if name == _OPAQUE else (_hidden(parent, name), False))
-                    continue
-                entry = _entry(member, path, stream, tree)
-                if entry is not None:
-                    added.add(path)
-                    tree.add(entry)
-    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
-        raise Invalid(f"the archive is not a tar: {error}") from error
+    for header in TarReader(_Seekable(stream)):  # type: ignore[arg-type]
+        path = entry_path(header.name.decode(errors="surrogateescape"))
+        parent, name = split(path)
+        if whiteouts and name.startswith(_WHITEOUT):
+            hides.append((parent, True) if name == _OPAQUE else (_hidden(parent, name), False))
+            continue
+        added.add(path)
+        tree.add(_entry(header, path, stream, tree))
     kept = _with_parents(added) if hides else set()
     for path, opaque in hides:
         candidates = [*([] if opaque else [path]), *(e.path for e in tree.walk(path))]
@@ -224,28 +224,45 @@ def _hidden(parent: str, name: str) -> str:
     return join(parent, hidden)
 
 
-def _entry(member: tarfile.TarInfo, path: str, stream: BinaryIO, tree: Tree) -> Entry | None:
+def _entry(header: tar.Entry, path: str, stream: Seekable, tree: Tree) -> Entry:
     """The entry of a tar header; a hard link is a copy of what it points to."""
-    common = (member.mode & 0o7777, member.uid, member.gid, int(member.mtime))
-    if member.isdir():
+    common = (header.mode, header.uid, header.gid, header.mtime // 10**9)
+    link = header.link.decode(errors="surrogateescape")
+    if header.kind == tar.DIRECTORY:
         return Entry(path, "dir", *common)
-    if member.issym():
-        return Entry(path, "link", *common, 0, member.linkname)
-    if member.islnk():
-        target = tree.lookup(entry_path(member.linkname))
+    if header.kind == tar.SYMLINK:
+        return Entry(path, "link", *common, 0, link)
+    if header.kind == tar.LINK:
+        target = tree.lookup(entry_path(link))
         if target is None or target.kind == "dir":
-            raise Invalid(f"the archive's hard link {member.name[:80]!r} points to nothing in it")
+            raise Invalid(f"the archive's hard link {path[:80]!r} points to nothing in it")
         return target.replace(path=path)
-    if not member.isreg() or member.issparse():
+    if header.kind != tar.FILE:
         return Entry(path, "other", *common)
-    offset, size = member.offset_data, member.size
+    offset, size = stream.tell(), header.size
     return Entry(path, "file", *common, size, "", lambda: Part(stream, offset, size))
+
+
+class _Seekable:
+    """A file as the tar reader wants its stream: files are jumped over, not read."""
+
+    def __init__(self, stream: Seekable) -> None:
+        self._stream = stream
+        self._end = stream.seek(0, 2)
+        stream.seek(0)
+
+    def read(self, size: int) -> bytes:
+        return self._stream.read(size)
+
+    def skip(self, size: int) -> int:
+        at = self._stream.tell()
+        return self._stream.seek(min(self._end, at + size)) - at
 
 
 class Part:
     """Some bytes in the middle of a seekable stream that others read too."""
 
-    def __init__(self, stream: BinaryIO, offset: int, size: int) -> None:
+    def __init__(self, stream: Seekable, offset: int, size: int) -> None:
         self._stream = stream
         self._at = offset
         self._end = offset + size

@@ -18,7 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import tarfile
     from collections.abc import Iterable
-    from typing import BinaryIO
 
     from sampan.image.layers import Rootfs, RootfsFile
     from sampan.image.store import ContentStore
@@ -45,6 +44,18 @@ def write_layer(store: ContentStore, entries: Iterable[Entry], epoch: int | None
         with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
             for entry in sorted(entries, key=lambda e: e.path):
                 _write_entry(tar, entry, epoch)
+        sink.finish()
+        digest = blob.commit()
+    return RootfsLayer(Descriptor(OCI_LAYER_GZIP, digest, blob.size), sink.diff_id)
+
+
+def store_tar(store: ContentStore, chunks: Iterable[bytes]) -> RootfsLayer:
+    """Store a tar that exists already as a layer, compressed."""
+    store.make()
+    with NewBlob(store.folder) as blob:
+        sink = _Sink(blob)
+        for chunk in chunks:
+            sink.write(chunk)
         sink.finish()
         digest = blob.commit()
     return RootfsLayer(Descriptor(OCI_LAYER_GZIP, digest, blob.size), sink.diff_id)
@@ -120,14 +131,41 @@ def add_layer(store: ContentStore, layer: RootfsLayer, tree: Tree) -> None:
     read_tar(spool, tree)
 
 
-def spooled(chunks: Iterable[bytes]) -> tuple[BinaryIO, Digest]:
-    """Bytes in a temporary file that has no name, at its start, and their SHA-256."""
+class Spool:
+    """A temporary file without a name, closed with the last entry that reads it."""
+
+    def __init__(self) -> None:
+        import tempfile
+
+        self._file = tempfile.TemporaryFile()
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def spooled(chunks: Iterable[bytes]) -> tuple[Spool, Digest]:
+    """Bytes in a temporary file, at its start, and their SHA-256.
+
+    Raises:
+        Exhausted: no space for it.
+    """
     import hashlib
-    import tempfile
 
     state = hashlib.sha256()
-    spool = tempfile.TemporaryFile()
     try:
+        spool = Spool()
         for chunk in chunks:
             state.update(chunk)
             spool.write(chunk)
