@@ -345,3 +345,56 @@ def test_names_complete(sampan: Sampan) -> None:
     build(sampan, "-t", "hello", "-t", "registry.example:5000/hello:v1")
     assert sampan.ok("__complete", "rmi", "").split() == ["hello:latest", "registry.example:5000/hello:v1"]
     assert sampan.ok("__complete", "image", "rm", "reg").split() == ["registry.example:5000/hello:v1"]
+
+
+@pytest.mark.parametrize(
+    "words", [["-o", "x.tar"], ["-o", "x", "--format", "oci-dir"], ["--format", "docker-archive"]]
+)
+def test_save_and_load(sampan: Sampan, words: list[str]) -> None:
+    image_id = build(sampan, "-t", "hello")
+    done = subprocess.run(
+        sampan.command("save", *words, "hello"),
+        capture_output=True,
+        env=sampan.env,
+        cwd=sampan.folder,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    sampan.ok("rmi", "hello")
+    source = ["-i", words[1]] if words[0] == "-o" else []
+    assert sampan.ok("load", *source, stdin=done.stdout) == "Loaded image: hello:latest\n"
+    assert sampan.ok("images", "-q", "--no-trunc") == image_id + "\n"
+
+
+def test_load_refuses_junk(sampan: Sampan) -> None:
+    done = sampan("load", stdin=b"junk" * 1000)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "(INVALID)" in done.stderr or "(DATA_LOSS)" in done.stderr
+    assert "(NOT_FOUND)" in sampan("load", "-i", "absent.tar").stderr
+
+
+def test_an_artifact_is_no_docker_archive(sampan: Sampan) -> None:
+    build(sampan, "-t", "hello", "--format", "wasm-to-oci")
+    done = sampan("save", "--format", "docker-archive", "-o", "x.tar", "hello")
+    assert (done.returncode, "convert it first" in done.stderr) == (1, True)
+    assert not (sampan.folder / "x.tar").exists()
+
+
+def test_an_image_that_a_container_uses_stays(sampan: Sampan) -> None:
+    from sampan.container.records import Container
+    from sampan.container.store import Containers, new_id
+    from sampan.core.roots import Roots
+    from sampan.core.spec.runtime import Spec
+
+    image_id = build(sampan, "-t", "hello")
+    roots = Roots(sampan.env["SAMPAN_ROOT"], sampan.env["SAMPAN_RUN_ROOT"])
+    Containers(roots).create(Container(new_id(), "web", "hello", 1, image_id), Spec("1.2.0"))
+    refused = sampan("rmi", "hello")
+    assert refused.returncode == 1
+    assert "is used by the container web" in refused.stderr and "sampan rm web" in refused.stderr
+    assert sampan.ok("image", "prune", "-af").startswith("deleted: ")  # the module that the build left
+    assert sampan.ok("images", "--format", "{{.Repository}} {{.Containers}}") == "hello 1\n"
+    assert sampan.ok("info", "-f", "{{.Containers}} {{.Running}} {{.Images}}") == "1 0 1\n"
+    assert sampan.ok("rmi", "-f", "hello").startswith("Untagged: hello:latest\nDeleted: ")
+    assert re.match(r"[0-9a-f]{64}\nTotal reclaimed space: ", sampan.ok("container", "prune", "-f"))
+    assert sampan.ok("info", "-f", "{{.Containers}}") == "0\n"

@@ -34,6 +34,7 @@ def prune(context: Context, *, everything: bool) -> int:
         SampanError: the store is damaged or cannot be written.
     """
     from sampan.container.store import Containers
+    from sampan.doors.cli.collecting import collect
     from sampan.image.images import list_images
     from sampan.image.store import ContentStore
 
@@ -44,10 +45,10 @@ def prune(context: Context, *, everything: bool) -> int:
             if image.id not in used:
                 store.untag(image.name)
                 print(f"untagged: {parse_reference(image.name).familiar}")
-    pruned = store.prune()
-    for digest in pruned.digests:
+    collected = collect(context, store)
+    for digest in collected.digests:
         print(f"deleted: {digest}")
-    return pruned.bytes
+    return collected.bytes
 
 
 COMMAND = Command(

@@ -22,12 +22,13 @@ def run(context: Context, args: Arguments) -> int:
     store = ContentStore(context.roots.images)
 
     def remove(text: str) -> None:
-        _remove(context, store, text, force=args.on("force"), collect=not args.on("no-prune"))
+        _remove(context, store, text, force=args.on("force"), prune=not args.on("no-prune"))
 
     return each(args.operands, remove)
 
 
-def _remove(context: Context, store: ContentStore, text: str, *, force: bool, collect: bool) -> None:
+def _remove(context: Context, store: ContentStore, text: str, *, force: bool, prune: bool) -> None:
+    from sampan.doors.cli.collecting import collect
     from sampan.image.images import find_image, list_images
 
     image = find_image(store, text)
@@ -43,8 +44,8 @@ def _remove(context: Context, store: ContentStore, text: str, *, force: bool, co
     for name in doomed:
         store.untag(name)
         print(f"Untagged: {parse_reference(name).familiar}")
-    if len(doomed) == len(names) and collect:
-        store.prune()
+    if len(doomed) == len(names) and prune:
+        collect(context, store)
         print(f"Deleted: {image.id}")
 
 

@@ -24,7 +24,14 @@ COLUMNS = [
 
 
 def run(context: Context, args: Arguments) -> int:
-    show([_images(context), _containers(context), _code(context)], COLUMNS, args.value("format"))
+    rows = [
+        _images(context),
+        _containers(context),
+        _folders("Local Volumes", f"{context.roots.data}/volumes"),
+        _folders("Unpacked Images", f"{context.roots.images}/snapshots"),
+        _folders("Compiled Code", context.roots.code),
+    ]
+    show(rows, COLUMNS, args.value("format"))
     return 0
 
 
@@ -54,15 +61,15 @@ def _containers(context: Context) -> dict[str, Any]:
     return _row("Containers", len(sizes), len(running), size, size - sum(running))
 
 
-def _code(context: Context) -> dict[str, Any]:
+def _folders(kind: str, folder: str) -> dict[str, Any]:
+    """What is kept as one file or folder each, and in use as far as can be told."""
     import os
 
     from sampan.doors.cli.usage import disk_usage
 
-    folder = context.roots.code
-    count = len(os.listdir(folder)) if os.path.isdir(folder) else 0
-    size = disk_usage(folder)
-    return _row("Compiled Code", count, count, size, 0)
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    count = sum(not name.startswith(".") and name != "lock" for name in names)
+    return _row(kind, count, count, disk_usage(folder) if names else 0, 0)
 
 
 def _row(kind: str, total: int, active: int, size: int, reclaimable: int) -> dict[str, Any]:

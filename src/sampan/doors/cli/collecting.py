@@ -1,0 +1,41 @@
+"""Collecting what no name and no container needs: content, and the unpacked root filesystems made of it."""
+
+from __future__ import annotations
+
+from sampan.core.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.doors.cli.context import Context
+    from sampan.image.store import ContentStore
+
+
+class Collected(Record):
+    """The digests of removed blobs and the chain ids of removed snapshots, and the bytes of both."""
+
+    digests: list[str] = []
+    snapshots: list[str] = []
+    bytes: int = 0
+
+
+def collect(context: Context, store: ContentStore) -> Collected:
+    """Removes content that no image's name leads to, and snapshots that no image and no container uses.
+
+    Raises:
+        SampanError: the store is damaged or cannot be written; nothing more is removed then.
+    """
+    from sampan.container.store import Containers
+    from sampan.doors.cli.usage import disk_usage
+    from sampan.image.images import list_images
+    from sampan.image.snapshots import Snapshots
+
+    snapshots = Snapshots(f"{context.roots.images}/snapshots")
+    sizes = {snapshot.chain_id: disk_usage(snapshot.path) for snapshot in snapshots.all()}
+
+    def in_use() -> list[str]:
+        lowers = [entry.container.lower for entry in Containers(context.roots).all()]
+        return [lower.rpartition("/")[2].replace("-", ":", 1) for lower in lowers if lower]
+
+    removed = snapshots.prune([image.chain_id for image in list_images(store)], in_use)
+    pruned = store.prune()
+    return Collected(pruned.digests, removed, pruned.bytes + sum(sizes[chain_id] for chain_id in removed))

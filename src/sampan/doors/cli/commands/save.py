@@ -1,0 +1,54 @@
+"""`sampan save`: images into an archive that Docker, podman and skopeo read too, or into a layout folder."""
+
+from __future__ import annotations
+
+import sys
+
+from sampan.core.errors import Precondition
+from sampan.doors.cli import listing
+from sampan.doors.cli.options import Command, setting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from sampan.doors.cli.context import Context
+    from sampan.doors.cli.options import Arguments
+
+FORMATS = "oci-archive|docker-archive|oci-dir"
+
+
+def run(context: Context, args: Arguments) -> int:
+    from sampan.image.images import find_image
+    from sampan.image.platforms import parse_platform
+    from sampan.image.saving import save
+    from sampan.image.store import ContentStore
+
+    wanted = parse_platform(args.value("platform")) if args.given("platform") else None
+    store = ContentStore(context.roots.images)
+    images = [find_image(store, text, wanted) for text in args.operands]
+    sink: str | BinaryIO = args.value("output")
+    if not sink:
+        if sys.stdout.isatty():
+            raise Precondition("an archive is not written to a terminal", fix="name a file with -o")
+        sink = sys.stdout.buffer
+    save(store, images, sink, args.value("format"))
+    return 0
+
+
+COMMAND = Command(
+    "save",
+    "[OPTIONS] IMAGE [IMAGE...]",
+    listing.SUMMARIES["save"],
+    run,
+    [
+        setting(
+            "output", "FILE", "Write to a file or folder instead of standard output", "o", complete="file"
+        ),
+        setting("format", "FORMAT", "What to write", default="oci-archive", complete=FORMATS, own=True),
+        setting("platform", "PLATFORM", "Of this platform of an index"),
+    ],
+    operands="image",
+    least=1,
+    examples=["sampan save -o hello.tar hello", "sampan save hello | ssh there sampan load"],
+)
