@@ -34,9 +34,11 @@ def build_c(name: str, to: Path | None = None) -> Path:
     if not importlib.util.find_spec("ziglang"):
         raise MissingToolError("a C guest needs the package ziglang: pip install ziglang")
     out = to or (HERE / name).with_suffix(".wasm")
-    flags = ["-target", "wasm32-wasi", "-O2", "-s", "-std=gnu17", "-Wall", "-Wextra", "-Wno-unused-parameter"]
-    zig = [sys.executable, "-m", "ziglang", "cc"]
-    subprocess.run([*zig, *flags, "-o", out, HERE / f"{name}.c"], check=True)
+    zig = [sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi"]
+    checks = ["-std=gnu17", "-Wall", "-Wextra", "-Wno-unused-parameter"]
+    small = ["-O2", "-s", "-Wl,-z,stack-size=1048576"]  # a C stack of 1 MiB instead of 16
+    subprocess.run([*zig, *checks, *small, "-o", out, HERE / f"{name}.c"], check=True)
+    out.chmod(0o644)
     return out
 
 

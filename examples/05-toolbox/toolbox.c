@@ -78,16 +78,14 @@ static int run_loop(char **args) {
     }
 }
 
-__attribute__((noinline)) static int deeper(volatile int *above) {
-    volatile int here[64];
-    here[0] = *above + 1;
-    return here[0] < 0 ? 0 : deeper(here) + here[0];
+static volatile int depth;
+
+__attribute__((noinline)) static int deeper(void) {
+    depth++;
+    return depth < 0 ? 0 : deeper() + depth;
 }
 
-static int run_recurse(char **args) {
-    volatile int start = 0;
-    return deeper(&start);
-}
+static int run_recurse(char **args) { return deeper(); }
 
 static int run_trap(char **args) { __builtin_trap(); }
 

@@ -1,6 +1,7 @@
 // Uses one of everything that WASI gives: random numbers, environment, arguments, and a file's round trip.
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -27,7 +28,10 @@ int main(int argc, char **argv) {
     for (size_t i = 1; i < sizeof bytes; i++) printf(", %d", bytes[i]);
     puts("]\nPrinted from wasi: This is from a main function\nThis is from a main function");
     puts("The env vars are as follows.");
-    for (char **entry = environ; *entry; entry++) puts(*entry);
+    for (char **entry = environ; *entry; entry++) {
+        int name = strcspn(*entry, "=");
+        printf("%.*s: %s\n", name, *entry, *entry + name + 1);
+    }
     puts("The args are as follows.");
     for (int i = 0; i < argc; i++) puts(argv[i]);
     if (!write_file("tmp.txt", "This is in a file") || !print_file("tmp.txt") || unlink("tmp.txt")) {
