@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Sampan
+from .conftest import Sampan
 
 from sampan.doors.cli import listing
 

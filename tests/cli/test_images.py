@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Sampan
+from .conftest import Sampan
 
 from sampan.testing.registry import Fault, Registry
 

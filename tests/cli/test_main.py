@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import Sampan
+from .conftest import Sampan
 
 from sampan import __version__
 from sampan.doors.cli import listing

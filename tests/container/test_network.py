@@ -4,7 +4,7 @@ import http.client
 import time
 
 import pytest
-from conftest import EXAMPLES
+from .conftest import EXAMPLES
 
 from sampan.container import control, lifecycle
 from sampan.engine.grants import Network, PortMap

@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from conftest import zygote_pid
+from .conftest import zygote_pid
 
 from sampan.container import lifecycle
 from sampan.container.records import Restart
