@@ -179,14 +179,19 @@ Serve = Callable[..., Guest]
 
 @pytest.fixture
 def serve(tmp_path: Path, code_cache: list[str]) -> Iterator[Serve]:
-    """Starts a workload (a file, or text) with grants: `serve(file, Grants(...))`."""
+    """Starts a workload (a file, or text) with grants: `serve(file, Grants(...))`; several run at once."""
     guests: list[Guest] = []
 
-    def start(code: Path | str, grants: Grants) -> Guest:
+    def start(code: Path | str, *grants: Grants) -> Guest:
         file = tmp_path / "guest.wasm"
         file.write_bytes(wat_to_wasm(code.encode()) if isinstance(code, str) else code.read_bytes())
         read, write = os.pipe()
-        wish = {"file": str(file), "grants": grants.to_json(), "cache": code_cache, "report": write}
+        wish = {
+            "file": str(file),
+            "grants": [g.to_json() for g in grants],
+            "cache": code_cache,
+            "report": write,
+        }
         process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("serve_guest.py")), json.dumps(wish)],
             stdin=subprocess.PIPE,

@@ -1,4 +1,6 @@
-"""Runs one workload in a process of its own and says on a descriptor which ports it bound, and how it ended."""
+"""Runs a workload in a process of its own, on a thread for each grants, and says on a descriptor what happens:
+which ports were bound, and how each run ended.
+"""
 
 import _thread
 import json
@@ -16,22 +18,25 @@ def main() -> None:
     def tell(**what: object) -> None:
         os.write(wish["report"], json.dumps(what).encode() + b"\n")
 
-    def work() -> None:
+    def work(grants: dict, done: _thread.LockType) -> None:
         try:
-            fd = os.open(wish["file"], os.O_RDONLY)
-            program = Engine().load(fd, "", CodeCache(*wish["cache"]))
-            grants = Grants.from_json(wish["grants"])
-            ending = program.run(grants, lambda m, port: tell(guest=m.guest_port, host=port))
+            ending = program.run(
+                Grants.from_json(grants), lambda m, port: tell(guest=m.guest_port, host=port)
+            )
             tell(ending=ending.to_json())
         finally:
             done.release()
 
     preload()
-    done = _thread.allocate_lock()
-    done.acquire()
+    program = Engine().load(os.open(wish["file"], os.O_RDONLY), "", CodeCache(*wish["cache"]))
     _thread.stack_size(8 << 20)
-    _thread.start_new_thread(work, ())
-    done.acquire()
+    locks = []
+    for grants in wish["grants"]:
+        locks.append(_thread.allocate_lock())
+        locks[-1].acquire()
+        _thread.start_new_thread(work, (grants, locks[-1]))
+    for lock in locks:
+        lock.acquire()
     os._exit(0)
 
 

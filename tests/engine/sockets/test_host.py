@@ -25,7 +25,7 @@ QUESTION = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
 def ask(port: int, times: int = 1) -> bytes:
     """What the server answers on one connection."""
     answers = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+    with connect(port) as client:
         for _ in range(times):
             client.sendall(QUESTION)
             answer = client.recv(4096)
@@ -70,6 +70,15 @@ def test_a_server_is_published_on_a_free_port(serve: Serve) -> None:
 def test_W23_a_server_without_a_grant_is_refused(serve: Serve) -> None:
     ending = serve(SERVER, Grants(["server"])).next_report()["ending"]
     assert (ending["code"], ending["reason"]) == (1, "exited")
+
+
+def test_runs_at_once_of_one_program_have_sockets_of_their_own(serve: Serve) -> None:
+    ports = [8080, 8081, 8082]
+    networks = [Network("published", [PortMap("127.0.0.1", 0, port)]) for port in ports]
+    guest = serve(SERVER, *(Grants(["x"], [f"PORT={p}"], [], n) for p, n in zip(ports, networks)))
+    reports = [guest.next_report() for _ in ports]
+    assert sorted(report["guest"] for report in reports) == ports
+    assert {ask(report["host"]) for report in reports} == {ANSWER}
 
 
 def text(imports: dict[str, str], body: str, data: str = "") -> str:
