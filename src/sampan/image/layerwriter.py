@@ -1,6 +1,6 @@
 """Layers: entries to a tar that is the same bytes for the same entries, and stored layers back to entries.
 
-A written layer is sorted, has no names of users, no times below a second and, with an epoch, none after it, and is
+A written layer is sorted, has no names of users, whole seconds, one time for all where an epoch is given, and is
 compressed by gzip without a time stamp. Refuses devices. Follows image-spec layer.md.
 """
 
@@ -30,7 +30,7 @@ def write_layer(store: ContentStore, entries: Iterable[Entry], epoch: int | None
     """Store a layer of these entries.
 
     Args:
-        epoch: seconds since 1970; later times become this one (SOURCE_DATE_EPOCH).
+        epoch: seconds since 1970 (SOURCE_DATE_EPOCH): the time of every entry, for a checkout's own times differ.
 
     Raises:
         Denied: an entry is a device, a FIFO or a socket.
@@ -94,7 +94,7 @@ def _write_entry(tar: tarfile.TarFile, entry: Entry, epoch: int | None) -> None:
     header = tarfile.TarInfo(entry.path)
     header.type = types[entry.kind]
     header.mode, header.uid, header.gid = entry.mode, entry.uid, entry.gid
-    header.mtime = max(0, entry.mtime if epoch is None else min(entry.mtime, epoch))
+    header.mtime = max(0, entry.mtime if epoch is None else epoch)
     header.linkname = entry.target
     if entry.kind != "file":
         tar.addfile(header)
