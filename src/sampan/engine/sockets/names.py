@@ -21,6 +21,7 @@ from _socket import (
     AI_PASSIVE,
     AI_V4MAPPED,
     EAI_BADFLAGS,
+    EAI_FAIL,
     EAI_FAMILY,
     EAI_MEMORY,
     EAI_NONAME,
@@ -103,9 +104,13 @@ def look_up(question: Question) -> list[Answer]:
     """The resolver's answers of the two families that guests know.
 
     Raises:
-        gaierror: it has none.
+        gaierror: it has none, or a name server gave a name that is no text.
     """
-    return [answer for answer in getaddrinfo(*question) if answer[0] in FAMILY_NUMBER]
+    try:
+        found = getaddrinfo(*question)
+    except UnicodeError as error:
+        raise gaierror(EAI_FAIL, "") from error
+    return [answer for answer in found if answer[0] in FAMILY_NUMBER]
 
 
 def write_answers(memory: GuestMemory, answers: list[Answer], first: int, most: int, count_out: int) -> None:
