@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import time
+from errno import EIO
 
 from sampan.core.digest import parse_digest
-from sampan.core.errors import DataLoss, SampanError, from_os_error
+from sampan.core.errors import DataLoss, Exhausted, Invalid, SampanError, Unimplemented, from_os_error
 from sampan.core.record import Record
 from sampan.core.spec.image import INDEXES, MANIFESTS, Descriptor
+from sampan.core.strictjson import MAX_BYTES
 from sampan.image import index
 from sampan.image.gc import children, stored_blobs
 from sampan.image.ingest import CHUNK
@@ -76,6 +78,8 @@ def _check_index(store: ContentStore, report: Report) -> None:
     try:
         index.read_index(path)
     except DataLoss as error:
+        if isinstance(error.__cause__, OSError):  # the disk's fault and not the file's: leave it alone
+            raise
         _quarantine(store, path, "index.json", error.message)
         index.write_index(path, index.EMPTY)
         reason = f"{error.message}; the names are lost, the content is there until the next prune"
@@ -85,7 +89,7 @@ def _check_index(store: ContentStore, report: Report) -> None:
 def _check_blobs(store: ContentStore, report: Report) -> dict[str, str]:
     """Quarantine every blob whose bytes are not its digest's; their digests and reasons.
 
-    Without `deep` only documents are read; the sizes of the others are compared where a manifest tells them.
+    Without `deep` only documents are read, and what has another size than a manifest says.
     """
     sizes = {d.digest: d for entry in store.entries() for d in _walk(store, entry)}
     damaged: dict[str, str] = {}
@@ -93,12 +97,9 @@ def _check_blobs(store: ContentStore, report: Report) -> dict[str, str]:
         size = os.lstat(path).st_size
         report.blobs += 1
         report.bytes += size
-        reason = ""
         known = sizes.get(digest)
-        if known is not None and known.size != size:
-            reason = f"it has {size} bytes instead of {known.size}"
-        elif report.deep or (known is not None and known.media_type in MANIFESTS + INDEXES):
-            reason = _wrong_content(digest, path)
+        suspect = known is not None and (known.size != size or known.media_type in MANIFESTS + INDEXES)
+        reason = _wrong_content(digest, path) if report.deep or suspect else ""
         if reason:
             _quarantine(store, path, digest.replace(":", "-"), reason)
             damaged[digest] = reason
@@ -126,9 +127,13 @@ def _fault(store: ContentStore, descriptor: Descriptor, damaged: dict[str, str])
     try:
         if not store.has(digest):
             return "missing", "no such blob"
+        size = os.stat(store.path(digest)).st_size
+        if size != descriptor.size:
+            return "unreadable", f"it has {size} bytes, the image says {descriptor.size}"
         if descriptor.media_type in MANIFESTS + INDEXES:
-            parse_document(store.read(descriptor), descriptor.media_type, f"the manifest {digest}")
-    except SampanError as error:
+            data = b"" if descriptor.size > MAX_BYTES else store.read(descriptor)
+            parse_document(data, descriptor.media_type, f"the manifest {digest}")
+    except (Invalid, Exhausted, Unimplemented) as error:
         return "unreadable", error.message
     return "", ""
 
@@ -165,6 +170,8 @@ def _wrong_content(digest: str, path: str) -> str:
             while chunk := file.read(CHUNK):
                 state.update(chunk)
     except OSError as error:
+        if error.errno != EIO:  # it is we who cannot read it
+            raise
         return f"it cannot be read: {error.strerror}"
     return "" if state.hexdigest() == checked.hex else f"its bytes have the digest {state.hexdigest()}"
 

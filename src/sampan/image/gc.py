@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 
-from sampan.core import strictjson
-from sampan.core.errors import Exhausted, Invalid, NotFound, from_os_error
+from sampan.core.errors import Exhausted, Invalid, NotFound, Unimplemented, from_os_error
 from sampan.core.record import Record
 from sampan.core.spec.image import INDEXES, MANIFESTS, Descriptor, Index
+from sampan.core.strictjson import MAX_BYTES
 from sampan.image.ingest import remove
 from sampan.image.leases import is_stale, leased_digests, list_folder
 from sampan.image.registry.documents import parse_document
@@ -78,13 +78,17 @@ def children(store: ContentStore, descriptor: Descriptor) -> list[Descriptor]:
 
     Raises:
         DataLoss: the document is damaged.
+        SampanError: it cannot be read now; what it points to is not known then.
     """
-    if descriptor.media_type not in MANIFESTS + INDEXES:
+    if descriptor.media_type not in MANIFESTS + INDEXES or descriptor.size > MAX_BYTES:
         return []
     try:
-        what = f"the manifest {descriptor.digest}"
-        document = parse_document(store.read(descriptor), descriptor.media_type, what)
-    except (NotFound, Invalid, Exhausted):  # a document that never could be read never led anywhere
+        data = store.read(descriptor)
+    except NotFound:
+        return []
+    try:
+        document = parse_document(data)
+    except (Invalid, Exhausted, Unimplemented):  # a document that never could be read never led anywhere
         return []
     return document.manifests if isinstance(document, Index) else [document.config, *document.layers]
 
@@ -100,15 +104,12 @@ def stored_blobs(store: ContentStore) -> list[tuple[str, str]]:
 
 
 def _descriptor_of(store: ContentStore, digest: str) -> Descriptor:
-    """A descriptor for the image document with this digest, which says itself what it is."""
+    """A descriptor for the image document with this digest, there or not."""
     try:
         size = os.stat(store.path(digest)).st_size
     except FileNotFoundError:
-        return Descriptor(MANIFESTS[0], digest, 0)
-    found = Descriptor("", digest, size)
-    document = strictjson.loads(store.read(found), what=f"the manifest {digest}")
-    is_index = isinstance(document, dict) and "manifests" in document
-    return found.replace(media_type=INDEXES[0] if is_index else MANIFESTS[0])
+        size = 0
+    return Descriptor(MANIFESTS[0], digest, size)
 
 
 def _remove_partials(folder: str, grace: float, pruned: Pruned) -> None:

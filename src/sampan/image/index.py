@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sampan.core import strictjson
 from sampan.core.digest import parse_digest
-from sampan.core.errors import DataLoss, Invalid
+from sampan.core.errors import DataLoss, Invalid, from_os_error
 from sampan.core.spec.image import (
     ANNOTATION_CONTAINERD_NAME,
     ANNOTATION_REF_NAME,
@@ -35,6 +35,8 @@ def read_index(path: str) -> Index:
             data = file.read(MAX_INDEX + 1)
     except FileNotFoundError:
         return EMPTY.replace()
+    except OSError as error:
+        raise from_os_error(error, "read the index of the image store") from error
     try:
         index = Index.from_json(strictjson.loads(data, what="the image index", limit=MAX_INDEX))
         for entry in index.manifests:

@@ -7,7 +7,6 @@ the first one died. Nothing is visible under `blobs/` before all of it is checke
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 
@@ -51,7 +50,8 @@ class Ingest:
             self._fd = _lock_part(self._part)
             self.complete = os.path.exists(self._blob)
             if self.complete:
-                os.unlink(self._part)
+                try_remove(self._part)
+                self._expect_size(os.stat(self._blob).st_size)
             else:
                 self._hash = self._resume()
         except OSError as error:
@@ -117,7 +117,7 @@ class Ingest:
     def discard(self) -> None:
         """Give up: remove the partial file."""
         if self._fd >= 0:
-            remove(self._part)
+            try_remove(self._part)
             self.close()
 
     def close(self) -> None:
@@ -125,6 +125,13 @@ class Ingest:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _expect_size(self, found: int) -> None:
+        if found != self.size:
+            self.close()
+            raise DataLoss(
+                f"the blob {self.digest} has {found} bytes, not {self.size}", fix="run: sampan system fsck"
+            )
 
     def _resume(self) -> _Hash:
         import hashlib
@@ -159,7 +166,7 @@ class NewBlob:
         return self
 
     def __exit__(self, *_: object) -> None:
-        remove(self._part)
+        try_remove(self._part)
         os.close(self._fd)
 
     def write(self, data: bytes) -> None:
@@ -201,11 +208,25 @@ def _publish(fd: int, part: str, blob: str) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file that may be gone already."""
+    """Remove a file that may be gone already.
+
+    Raises:
+        SampanError: it is there and stays.
+    """
     try:
         os.unlink(path)
     except FileNotFoundError:
-        pass
+        return
+    except OSError as error:
+        raise from_os_error(error, "remove a file of the image store") from error
+
+
+def try_remove(path: str) -> None:
+    """Remove a file of ours that means nothing any more; what stays is litter, which a collection removes."""
+    try:
+        os.unlink(path)
+    except OSError:
+        return
 
 
 def _lock_part(path: str) -> int:
@@ -223,19 +244,23 @@ def _lock_part(path: str) -> int:
 
 
 def try_lock(path: str) -> int | None:
-    """The open file, locked, or None when it is gone or somebody holds it."""
+    """The open file or folder, locked, or None when it is gone or somebody holds it.
+
+    Raises:
+        SampanError: it cannot be opened.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise from_os_error(error, "look at a file of the image store") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if is_at(fd, path):
             return fd
-    except OSError as error:
-        if error.errno != errno.EWOULDBLOCK:
-            os.close(fd)
-            raise
+    except OSError:  # EWOULDBLOCK; and where we cannot tell, somebody holds it
+        pass
     os.close(fd)
     return None
 

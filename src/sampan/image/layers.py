@@ -17,7 +17,7 @@ else:
 
 
 class RootfsLayer(Record):
-    """One layer: its blob, and the digest of the uncompressed tar (config.md, "DiffID")."""
+    """One layer: its blob, and the digest of the tar in it (config.md, "DiffID"), empty where there is none."""
 
     descriptor: Descriptor
     diff_id: str
@@ -31,7 +31,13 @@ class RootfsFile(Record):
 
 
 class Rootfs(Protocol):
-    """What the snapshots ask of an image: layers are applied first, in order, then the files are written."""
+    """What the snapshots ask of an image: layers are applied first, in order, then the files are written.
+
+    `chain_id` is a digest that is the same for the same layers and files.
+    """
+
+    @property
+    def chain_id(self) -> str: ...
 
     @property
     def rootfs_layers(self) -> list[RootfsLayer]: ...

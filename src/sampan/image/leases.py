@@ -12,7 +12,7 @@ import os
 import time
 
 from sampan.core.errors import from_os_error
-from sampan.image.ingest import remove, try_lock
+from sampan.image.ingest import try_lock, try_remove
 from sampan.linux.locks import FileLock
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ class Lease:
         return self
 
     def __exit__(self, *_: object) -> None:
-        remove(self._path)
+        try_remove(self._path)
         os.close(self._fd)
         self._fd = -1
 
@@ -60,13 +60,15 @@ def leased_digests(folder: str, grace: float = GRACE) -> set[str]:
     for name in list_folder(folder):
         path = f"{folder}/{name}"
         if is_stale(path, grace):
-            remove(path)
+            try_remove(path)
             continue
         try:
             with open(path, encoding="ascii", errors="replace") as file:
                 digests.update(file.read().split())
         except FileNotFoundError:
             continue
+        except OSError as error:
+            raise from_os_error(error, "read a lease of the image store") from error
     return digests
 
 
@@ -82,8 +84,14 @@ def is_stale(path: str, grace: float) -> bool:
 
 
 def list_folder(path: str) -> list[str]:
-    """The sorted names in a folder that may not be there."""
+    """The sorted names in a folder that may not be there.
+
+    Raises:
+        SampanError: it cannot be read.
+    """
     try:
         return sorted(os.listdir(path))
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise from_os_error(error, f"list {path!r}") from error
