@@ -192,7 +192,8 @@ def test_globs_folders_and_dockerignore(store, make, context):
     tree = read_tree(store, image)
     found = sorted(p for p, e in tree.entries.items() if e.kind != "dir")
     assert found == [
-        "all/.dockerignore", "all/a.txt", "all/b.txt", "all/hello.wasm", "all/sub/c.txt", "all/sub/deep/d.txt", "all/sub/link",
+        "all/.dockerignore", "all/a.txt", "all/b.txt", "all/hello.wasm",
+        "all/sub/c.txt", "all/sub/deep/d.txt", "all/sub/link",
         "sub/c.txt", "sub/deep/d.txt", "sub/link",
         "texts/a.txt", "texts/b.txt",
     ]  # fmt: skip

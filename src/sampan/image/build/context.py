@@ -151,7 +151,7 @@ def find(source: Source, pattern: str) -> list[Entry]:
     found = [""]
     for part in clean_parts(pattern):
         if _META.isdisjoint(part):
-            found = [join(path, part) for path in found if source.lookup(source.resolve(join(path, part)))]
+            found = [join(path, part) for path in found if _target(source, join(path, part))]
         else:
             found = [
                 join(path, name)
@@ -160,10 +160,18 @@ def find(source: Source, pattern: str) -> list[Entry]:
                 for name in source.names(source.resolve(path))
                 if match_name(part, name)
             ]
-    entries = [e.replace(path=p) for p in found if (e := source.lookup(source.resolve(p))) is not None]
+    entries = [entry.replace(path=path) for path in found if (entry := _target(source, path)) is not None]
     if not entries:
         raise NotFound(f"{pattern!r} is not there", fix="check the name, and .dockerignore")
     return entries
+
+
+def _target(source: Source, path: str) -> Entry | None:
+    """What a path leads to; nothing where its links go in circles."""
+    try:
+        return source.lookup(source.resolve(path))
+    except Invalid:
+        return None
 
 
 def below(source: Source, folder: str) -> list[Entry]:
@@ -185,5 +193,5 @@ def below(source: Source, folder: str) -> list[Entry]:
 
 
 def _is_dir(source: Source, path: str) -> bool:
-    entry = source.lookup(source.resolve(path))
+    entry = _target(source, path)
     return entry is not None and entry.kind in ("dir", WAY)

@@ -128,7 +128,7 @@ def _directives(lines: list[str], path: str) -> tuple[str, int]:
 
 
 def _logical_line(lines: list[str], at: int, escape: str) -> tuple[_Line | None, int]:
-    """The next instruction's text with its continuations joined; None for a blank line or a comment."""
+    """The next instruction with its continuations joined; None for a blank line or a comment."""
     first = lines[at].strip()
     number = at + 1
     if not first or first.startswith("#"):
@@ -142,7 +142,8 @@ def _logical_line(lines: list[str], at: int, escape: str) -> tuple[_Line | None,
             continue
         part, more = _continued(line, escape)
         text += part
-    return _Line(number, text.strip()), at
+    text = text.strip()
+    return (_Line(number, text) if text else None), at
 
 
 def _continued(line: str, escape: str) -> tuple[str, bool]:
