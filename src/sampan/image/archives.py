@@ -256,7 +256,8 @@ def _load_docker(store: ContentStore, lease: Lease, source: Source, stem: str) -
 
 def _docker_image(store: ContentStore, lease: Lease, source: Source, image: DockerImage) -> Descriptor:
     what = f"the config {image.config[:100]!r} in the archive"
-    config = ImageConfig.from_json(strictjson.loads(_read(source, image.config), what=what), what)
+    raw = _read(source, image.config)
+    config = ImageConfig.from_json(strictjson.loads(raw, what=what), what)
     declared = config.rootfs.diff_ids if config.rootfs else []
     if len(declared) != len(image.layers):
         raise Invalid(f"{what} names {len(declared)} layers, manifest.json {len(image.layers)}")
@@ -271,7 +272,7 @@ def _docker_image(store: ContentStore, lease: Lease, source: Source, image: Dock
                 f"{path} in the archive does not have the diff id {diff_id}", fix="save the image again"
             )
         layers.append(layer)
-    done = write_container(store, layers, config, docker=True)
+    done = write_container(store, layers, config, docker=True, raw=raw)
     manifest = parse_document(store.read(done), "", what)
     assert isinstance(manifest, Manifest)
     keep(store, lease, [done.digest, manifest.config.digest])

@@ -99,7 +99,9 @@ def _to_container(
     annotations = {k: v for k, v in image.manifest.annotations.items() if k != KEPT_CONFIG}
     if image.files:
         annotations.setdefault(ANNOTATION_COMPAT, COMPAT)
-    return write_container(store, layers, config, annotations, docker=name == "docker")
+    is_same = platform is None and image.format in CONTAINER_FORMATS and KEPT_CONFIG not in image.manifest.annotations
+    raw = image.read_raw_config() if is_same else b""
+    return write_container(store, layers, config, annotations, docker=name == "docker", raw=raw)
 
 
 def flat_layer(store: ContentStore, image: Image) -> RootfsLayer:

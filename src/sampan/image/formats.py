@@ -121,16 +121,20 @@ def write_container(
     annotations: dict[str, str] | None = None,
     *,
     docker: bool = False,
+    raw: bytes = b"",
 ) -> Descriptor:
     """Store a container image; returns the descriptor of its manifest.
 
     Args:
         config: `rootfs` is filled in from `layers`.
         docker: write Docker's schema 2 instead of OCI's manifest.
+        raw: the configuration as it is stored already, with these layers: its digest is the image's id.
     """
-    config = config.replace(rootfs=RootFS("layers", [layer.diff_id for layer in layers]))
+    if not raw:
+        config = config.replace(rootfs=RootFS("layers", [layer.diff_id for layer in layers]))
+        raw = strictjson.dumps(config_json(config))
     translate = _TO_DOCKER if docker else _TO_OCI
-    stored = store.put(strictjson.dumps(config_json(config)), DOCKER_CONFIG if docker else OCI_CONFIG)
+    stored = store.put(raw, DOCKER_CONFIG if docker else OCI_CONFIG)
     descriptors = [
         Descriptor(translate.get(d.media_type, d.media_type), d.digest, d.size, d.annotations)
         for d in (layer.descriptor for layer in layers)
