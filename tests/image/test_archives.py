@@ -10,12 +10,13 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import time
 
 import pytest
 
 from sampan.core.digest import digest_of
 from sampan.core.errors import DataLoss, Invalid, NotFound, Precondition, SampanError
-from sampan.core.spec.image import OCI_MANIFEST
+from sampan.core.spec.image import OCI_INDEX, OCI_MANIFEST
 from sampan.image.archives import load, split_transport
 from sampan.image.build.builder import build_module
 from sampan.image.build.options import Options
@@ -99,7 +100,7 @@ def test_several_images_in_one_archive(store, other, module, tmp_path):
         names = tar.getnames()
         assert len(names) == len(set(names))
         (listed,) = json.load(tar.extractfile("manifest.json"))
-    assert listed["RepoTags"] == ["a:latest", "a:latest"] or listed["RepoTags"] == ["a:latest"]
+    assert listed["RepoTags"] == ["a:latest"]
 
 
 def test_saving_is_reproducible_and_leaves_nothing_behind(store, module, tmp_path):
@@ -116,7 +117,7 @@ def test_saving_is_reproducible_and_leaves_nothing_behind(store, module, tmp_pat
 
 
 def test_docker_archives_hold_container_images_only(store, module, tmp_path):
-    with pytest.raises(Precondition, match="docker.io/library/hello:latest"):
+    with pytest.raises(Precondition, match=r"docker\.io/library/hello:latest"):
         save(store, [built(store, module, "cncf")], str(tmp_path / "x.tar"), "docker-archive")
     with pytest.raises(Invalid):
         save(store, [], str(tmp_path / "x.tar"))
@@ -155,7 +156,8 @@ def docker_archive(tmp_path, layer=None, **changes):
     layer = plain if layer is None else layer
     config = {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/app.wasm"]},
               "rootfs": {"type": "layers", "diff_ids": [digest_of(plain)] * 2}}  # fmt: skip
-    listed = {"Config": "c.json", "RepoTags": ["app:1", "registry.test/app:2"], "Layers": ["a/layer.tar", "b/layer.tar"]}
+    tags = ["app:1", "registry.test/app:2"]
+    listed = {"Config": "c.json", "RepoTags": tags, "Layers": ["a/layer.tar", "b/layer.tar"]}
     members = {"a/layer.tar": layer, "c.json": json.dumps(config).encode(),
                "manifest.json": json.dumps([{**listed, **changes}]).encode()}  # fmt: skip
     path = tmp_path / "old.tar"
@@ -184,8 +186,17 @@ def test_L22_a_layer_that_is_not_the_configs_is_refused(store, tmp_path):
     assert not store.names()
 
 
-@pytest.mark.parametrize("changes", [{"Config": "missing"}, {"Layers": ["a/layer.tar"]}, {"Layers": ["/etc/passwd"] * 2},
-                                     {"Config": "../../etc/passwd"}, {"Layers": 5}, {"RepoTags": ["UPPER"]}])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"Config": "missing"},
+        {"Config": "../../etc/passwd"},
+        {"Layers": ["a/layer.tar"]},
+        {"Layers": ["/etc/passwd"] * 2},
+        {"Layers": 5},
+        {"RepoTags": ["UPPER"]},
+    ],
+)
 def test_broken_manifest_json(store, tmp_path, changes):
     with pytest.raises(SampanError):
         load(store, docker_archive(tmp_path, **changes))
@@ -197,7 +208,15 @@ def test_broken_manifest_json(store, tmp_path, changes):
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"junk", b"x" * 5000, b"\x1f\x8bjunk", tar_of({"a": b"b"}), gzip.compress(b"x")[:-4], tar_of({"../x": b""})],
+    [
+        b"",
+        b"junk",
+        b"x" * 5000,
+        b"\x1f\x8bjunk",
+        tar_of({"a": b"b"}),
+        gzip.compress(b"x")[:-4],
+        tar_of({"../x": b""}),
+    ],
 )
 def test_what_is_no_archive_is_refused(store, tmp_path, data):
     path = tmp_path / "x.tar"
@@ -244,7 +263,10 @@ def test_a_missing_blob_is_refused(store, other, module, tmp_path):
 
 def test_other_versions_of_the_layout_are_refused(store, other, module, tmp_path):
     with pytest.raises(Invalid, match="version"):
-        load(other, layout(store, module, tmp_path, lambda m: {**m, "oci-layout": b'{"imageLayoutVersion":"2.0"}'}))
+        load(
+            other,
+            layout(store, module, tmp_path, lambda m: {**m, "oci-layout": b'{"imageLayoutVersion":"2.0"}'}),
+        )
 
 
 def test_an_index_with_platforms_that_are_left_out(store, other, module, tmp_path):
@@ -254,8 +276,10 @@ def test_an_index_with_platforms_that_are_left_out(store, other, module, tmp_pat
         absent = {"mediaType": OCI_MANIFEST, "digest": "sha256:" + "0" * 64, "size": 9}
         inner = json.dumps({"schemaVersion": 2, "manifests": [absent, here]}).encode()
         digest = digest_of(inner)
-        index["manifests"] = [{"mediaType": "application/vnd.oci.image.index.v1+json", "digest": digest, "size": len(inner),
-                               "annotations": {"org.opencontainers.image.ref.name": "v9"}}]  # fmt: skip
+        named = {"org.opencontainers.image.ref.name": "v9"}
+        index["manifests"] = [
+            {"mediaType": OCI_INDEX, "digest": digest, "size": len(inner), "annotations": named}
+        ]
         return {**members, f"blobs/sha256/{digest.hex}": inner, "index.json": json.dumps(index).encode()}
 
     assert load(other, layout(store, module, tmp_path, change)) == ["localhost/y:v9"]
@@ -277,7 +301,9 @@ def test_skopeo_reads_our_oci_archive(store, module, tmp_path, name):
 def test_skopeo_copies_our_docker_archive_and_we_read_its(store, other, module, tmp_path):
     image = built(store, module, "docker")
     path = saved(store, [image], tmp_path / "x.tar", "docker-archive")
-    for number, target in enumerate(["docker-archive:{}:copied:1", "oci-archive:{}:copied:1", "oci:{}:copied:1"]):
+    for number, target in enumerate(
+        ["docker-archive:{}:copied:1", "oci-archive:{}:copied:1", "oci:{}:copied:1"]
+    ):
         copy = str(tmp_path / f"copy{number}")
         call("skopeo", "--insecure-policy", "copy", f"docker-archive:{path}", target.format(copy))
         assert load(other, copy) == ["docker.io/library/copied:1"]
@@ -351,3 +377,48 @@ def listing(store, image):
     entries = read_tree(store, image).entries
     return {p: (e.kind, e.mode if e.kind == "file" else 0, e.target, e.read() if e.kind == "file" else b"")
             for p, e in entries.items()}  # fmt: skip
+
+
+@pytest.fixture
+def containerd(tmp_path):
+    """A containerd of the test's own; gives a `ctr` that speaks to it."""
+    short = tempfile.mkdtemp(prefix="sc")
+    config = f"{short}/config.toml"
+    with open(config, "w") as file:
+        file.write('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+    words = [
+        "containerd",
+        "-c",
+        config,
+        "--root",
+        f"{short}/r",
+        "--state",
+        f"{short}/s",
+        "-a",
+        f"{short}/sock",
+    ]
+    with open(f"{short}/log", "w") as log:
+        daemon = subprocess.Popen(words, stdout=log, stderr=log)
+    try:
+        for _ in range(100):
+            ready = subprocess.run(["ctr", "-a", f"{short}/sock", "version"], capture_output=True)
+            if ready.returncode == 0:
+                break
+            time.sleep(0.1)
+        yield lambda *words: call("ctr", "-a", f"{short}/sock", *words)
+    finally:
+        daemon.terminate()
+        daemon.wait(20)
+        shutil.rmtree(short)
+
+
+@needs("containerd", "ctr")
+def test_ctr_imports_and_unpacks_ours_and_we_load_its(store, other, module, tmp_path, containerd):
+    images = [built(store, module, name, f"{name}-image") for name in ("oci", "docker")]
+    containerd("image", "import", "--snapshotter", "native", saved(store, images, tmp_path / "x.tar"))
+    listed = containerd("image", "ls", "-q").split()
+    assert sorted(listed) == ["docker.io/library/docker-image:latest", "docker.io/library/oci-image:latest"]
+    out = str(tmp_path / "out.tar")
+    containerd("image", "export", out, "docker.io/library/oci-image:latest")
+    assert load(other, out) == ["docker.io/library/oci-image:latest"]
+    assert find_image(other, "oci-image").id == images[0].id

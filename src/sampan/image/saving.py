@@ -129,9 +129,8 @@ def _docker_manifest(images: list[Image]) -> list[dict[str, object]]:
         if image.format not in CONTAINER_FORMATS:
             continue
         layers = [_path(d) for d in image.manifest.layers]
-        tags = [
-            parse_reference(i.name).familiar for i in images if i.descriptor == image.descriptor and i.name
-        ]
+        same = [i.name for i in images if i.name and i.descriptor.digest == image.descriptor.digest]
+        tags = [parse_reference(name).familiar for name in dict.fromkeys(same)]
         by_digest[image.descriptor.digest] = {
             "Config": _path(image.manifest.config),
             "RepoTags": tags,

@@ -64,7 +64,7 @@ def test_flags():
 
 @pytest.mark.parametrize("flag", ["--from", "--unknown=1", "--from=a --from=b"])
 def test_wrong_flags_are_refused(flag):
-    with pytest.raises(SampanError, match="^Dockerfile:2: "):
+    with pytest.raises(SampanError, match=r"^Dockerfile:2: "):
         parse_dockerfile(f"FROM a\nCOPY {flag} a b\n")
 
 
@@ -80,7 +80,7 @@ def test_here_documents_are_not_read_as_instructions():
 
 
 def test_a_path_is_named_in_errors():
-    with pytest.raises(Unimplemented, match="^sub/Containerfile:2: RUN"):
+    with pytest.raises(Unimplemented, match=r"^sub/Containerfile:2: RUN"):
         parse_dockerfile("FROM a\nRUN x\n", "sub/Containerfile")
 
 
