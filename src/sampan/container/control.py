@@ -55,31 +55,34 @@ def forget(folder: str, name: str) -> None:
         return
 
 
-def request(folder: str, value: dict[str, Any]) -> Socket:
+def request(folder: str, value: dict[str, Any], timeout: float | None = None) -> Socket:
     """A connection to the process of a running container, with a request sent.
+
+    With `timeout`, no call on the connection waits for longer (seconds).
 
     Raises:
         Precondition: the container is not running. Unavailable: it does not answer.
     """
     try:
-        connection = connect(folder)
+        connection = connect(folder, timeout=timeout)
     except Precondition:
         raise Precondition("the container is not running", fix="start it first: sampan start NAME") from None
     try:
         connection.send(strictjson.dumps(value))
     except OSError as error:
         connection.close()
-        raise Unavailable(f"the container does not answer: {error.strerror}") from error
+        raise Unavailable(f"the container does not answer: {error.strerror or 'timed out'}") from error
     return connection
 
 
-def connect(folder: str, name: str = NAME) -> Socket:
+def connect(folder: str, name: str = NAME, timeout: float | None = None) -> Socket:
     """A connection to the socket `name` in `folder`.
 
     Raises:
         Precondition: nobody listens there. Unavailable: who listens does not answer.
     """
     client = _new()
+    client.settimeout(timeout)
     try:
         directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -91,25 +94,33 @@ def connect(folder: str, name: str = NAME) -> Socket:
         raise Precondition(f"nobody listens on {folder}/{name}") from error
     except OSError as error:
         client.close()
-        raise Unavailable(f"{folder}/{name} does not answer: {error.strerror}") from error
+        raise Unavailable(f"{folder}/{name} does not answer: {error.strerror or 'timed out'}") from error
     return client
 
 
-def ask(folder: str, value: dict[str, Any]) -> tuple[Any, list[int]]:
+def ask(folder: str, value: dict[str, Any], timeout: float | None = None) -> tuple[Any, list[int]]:
     """One request and its answer, with the descriptors that came along.
 
     Raises:
         Precondition: the container is not running.
-        Unavailable: it ended before it answered.
+        Unavailable: it ended before it answered, or did not answer for `timeout` seconds.
     """
-    client = request(folder, value)
+    client = request(folder, value, timeout)
     try:
         data, fds = receive(client)
+    except OSError as error:
+        raise Unavailable(f"the container does not answer: {error.strerror or 'timed out'}") from error
     finally:
         client.close()
     if not data:
         raise Unavailable("the container ended before it answered")
     return strictjson.loads(data, what="the container's answer"), fds
+
+
+def peer(connection: Socket) -> int:
+    """The pid of who listens at the other end."""
+    credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[:4], "little")
 
 
 def receive(connection: Socket) -> tuple[bytes, list[int]]:

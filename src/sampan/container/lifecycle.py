@@ -14,7 +14,7 @@ from sampan.container.launch import hear_report
 from sampan.container.reaper import conclude
 from sampan.container.records import Exit, Restarts
 from sampan.container.stdio import CAPTURE
-from sampan.container.store import Containers
+from sampan.container.store import Containers, read_exit
 from sampan.core.errors import NotFound, Precondition, SampanError, Unavailable
 from sampan.core.signals import number_of
 from sampan.linux import durable, processes
@@ -23,6 +23,7 @@ from sampan.linux.privileges import close_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.container.records import Running
     from sampan.container.store import Entry
     from sampan.core.roots import Roots
 
@@ -137,26 +138,40 @@ def wait(entry: Entry, timeout: float | None = None) -> Exit | None:
         Precondition: it was never started.
     """
     run = entry.running
-    if run is not None and entry.is_alive():
-        try:
-            pidfd = processes.open_pidfd(run.pid)
-        except SampanError:  # it ended in between
-            pidfd = -1
-        if pidfd >= 0:
-            try:
-                if not processes.wait_ended(pidfd, timeout):
-                    return None
-            finally:
-                os.close(pidfd)
-    deadline = time.monotonic() + RECORD_SECONDS
-    while not entry.has_exit_record() and os.path.isdir(entry.folder) and time.monotonic() < deadline:
-        if run is None:
-            break
-        time.sleep(0.005)  # its parent writes down how it ended
-    record = entry.exit()
-    if record is None:
+    record = entry.open_record()  # before it ends: a container may be removed then, with its record
+    try:
+        if run is not None:
+            if entry.is_alive() and not _wait_for_process(run, timeout):
+                return None
+            return _ending_of(entry, run, record)
+    finally:
+        if record >= 0:
+            os.close(record)
+    failed_start = entry.exit()
+    if failed_start is None:
         raise Precondition(f"container {entry.container.name} was never started")
-    return record
+    return failed_start
+
+
+def _ending_of(entry: Entry, run: Running, record: int) -> Exit:
+    """How a run ended whose process is gone; its parent may still be about to write that down."""
+    deadline = time.monotonic() + RECORD_SECONDS
+    while entry.running == run and time.monotonic() < deadline:
+        if entry.has_exit_record() and (found := entry.exit()):
+            return found
+        time.sleep(0.005)
+    return read_exit(record) or entry.exit() or Exit(128 + SIGKILL, "killed", time.time_ns())
+
+
+def _wait_for_process(run: Running, timeout: float | None) -> bool:
+    try:
+        pidfd = processes.open_pidfd(run.pid)
+    except NotFound:  # it ended in between
+        return True
+    try:
+        return processes.wait_ended(pidfd, timeout)
+    finally:
+        os.close(pidfd)
 
 
 def kill(entry: Entry, roots: Roots, number: int) -> None:
@@ -186,8 +201,11 @@ def _stopped_by_user(entry: Entry) -> None:
     entry.save_restarts(restarts)
 
 
-def stop(entry: Entry, roots: Roots, number: int, timeout: float) -> Exit | None:
-    """Ends a run: signal `number`, and SIGKILL when `timeout` seconds were not enough; None if it did not run."""
+def stop(entry: Entry, roots: Roots, number: int, timeout: float | None) -> Exit | None:
+    """Ends a run: signal `number`, and SIGKILL when `timeout` seconds were not enough; None if it did not run.
+
+    Without a timeout it waits for good.
+    """
     _stopped_by_user(entry)
     if not entry.is_alive():
         return None
@@ -207,16 +225,45 @@ def remove(entry: Entry, roots: Roots, *, force: bool = False) -> None:
     """Removes a container with its files and its log.
 
     Raises:
-        Precondition: it runs, and `force` is not given.
+        Precondition: it runs, and `force` is not given. NotFound: somebody else removed it.
     """
-    if entry.is_alive():
-        if not force:
-            raise Precondition(
-                f"container {entry.container.name} is running",
-                fix=f"stop it first: sampan stop {entry.container.name}, or remove it with -f",
-            )
-        stop(entry, roots, SIGKILL, 10.0)
-    discard(entry, roots)
+    with entry.lock():  # nobody starts it now
+        if entry.is_alive():
+            if not force:
+                raise Precondition(
+                    f"container {entry.container.name} is running",
+                    fix=f"stop it first: sampan stop {entry.container.name}, or remove it with -f",
+                )
+            stop(entry, roots, SIGKILL, None)
+        discard(entry, roots)
+
+
+def remove_broken(container_id: str, roots: Roots) -> None:
+    """Removes a container whose documents cannot be read, and ends what still runs of it.
+
+    Its process is known by the other end of its control socket, and by its cgroup.
+
+    Raises:
+        NotFound: there is no such container.
+    """
+    containers = Containers(roots)
+    folder = f"{containers.folder}/{container_id}"
+    try:
+        connection = control.connect(folder)
+    except SampanError:  # nobody is there
+        pass
+    else:
+        pid = control.peer(connection)
+        try:
+            processes.send_signal(pid, processes.start_time(pid), SIGKILL)
+        finally:
+            connection.close()
+    try:
+        Cgroup(container_id).remove()
+    except SampanError:  # as in `discard`
+        pass
+    containers.remove(container_id)
+    publish(roots, "container", "destroy", container_id)
 
 
 def discard(entry: Entry, roots: Roots) -> None:

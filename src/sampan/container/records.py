@@ -80,6 +80,18 @@ class Exit(Record):
     message: str = ""
 
 
+class State(Record):
+    """What is known of a container at one moment.
+
+    `status` is created, running or exited; `running` the process of the last run, dead or alive; `exit` how it
+    ended, None before it did.
+    """
+
+    status: str
+    running: Running | None = None
+    exit: Exit | None = None
+
+
 class Restarts(Record):
     """What the zygote and `stop` tell each other: how often it was restarted, and whether a person stopped it."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from sampan.container.records import Container, Exit, Restarts, Running, check_name
+from sampan.container.records import Container, Exit, Restarts, Running, State, check_name
 from sampan.core import strictjson
 from sampan.core.errors import DataLoss, Exists, Invalid, NotFound, SampanError
 from sampan.core.spec.runtime import Spec
@@ -54,23 +54,31 @@ class Entry:
     def is_alive(self) -> bool:
         """Whether the process of the last run is still there: same pid, same start time, same boot."""
         run = self.running
-        return run is not None and run.boot_id == boot_id() and is_same(run.pid, run.start_time)
+        return run is not None and _is_there(run)
 
-    def exit(self) -> Exit | None:
-        """How the last run ended; None before it did.
+    def state(self) -> State:
+        """Everything that is known of it now, all of one moment.
 
         A process that is gone without a record was killed: that is what is reported, as 137.
         """
-        if self.is_alive():
-            return None
-        record = self._exit_record()
-        if record is not None:
-            return record
-        run = self.running
-        if run is None:
-            return None
-        reason = "killed" if run.boot_id == boot_id() else "lost"
-        return Exit(137, reason, run.started, "its process is gone and left no record")
+        while True:
+            run = self.running
+            if run is not None and _is_there(run):
+                return State(RUNNING, run)
+            record = self._exit_record()
+            if record is not None:
+                return State(EXITED, run, record)
+            if run is None:
+                return State(CREATED)
+            if self.running == run:
+                reason = "killed" if run.boot_id == boot_id() else "lost"
+                gone = Exit(137, reason, run.started, "its process is gone and left no record")
+                return State(EXITED, run, gone)
+            # else a new run began while we looked at what the last one left
+
+    def exit(self) -> Exit | None:
+        """How the last run ended; None before it did."""
+        return self.state().exit
 
     def has_exit_record(self) -> bool:
         """Whether the end of the last run is written down."""
@@ -84,9 +92,7 @@ class Entry:
 
     def status(self) -> str:
         """created, running or exited."""
-        if self.is_alive():
-            return RUNNING
-        return EXITED if self.exit() is not None else CREATED
+        return self.state().status
 
     def lock(self) -> FileLock:
         """The lock that every change of the container's state holds."""
@@ -113,6 +119,13 @@ class Entry:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         return os.open(f"{self.folder}/exit.json", flags, 0o600)
 
+    def open_record(self) -> int:
+        """A descriptor of the record of the last run's end, to be read by `read_exit`; -1 if there was none."""
+        try:
+            return os.open(f"{self.folder}/exit.json", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return -1
+
     def begin_run(self) -> None:
         """Forgets the last run, before a new one."""
         for name in ("exit.json", "running.json"):
@@ -137,12 +150,7 @@ class Containers:
         folder = f"{self.folder}/{container.id}"
         durable.make_dir(self.folder)
         with FileLock(f"{self.folder}/.lock"):
-            taken = self._by_name(container.name)
-            if taken is not None:
-                raise Exists(
-                    f"the name {container.name!r} is in use by container {taken.container.short_id}",
-                    fix=f"choose another with --name, or remove it: sampan rm {container.name}",
-                )
+            self._check_free(container.name)
             temporary = f"{self.folder}/.new-{container.id}"
             try:
                 os.mkdir(temporary, 0o700)
@@ -161,12 +169,21 @@ class Containers:
 
     def all(self) -> list[Entry]:
         """Every container that can be read, newest first; a broken folder is left out (see `broken`)."""
-        entries = [e for e in self._entries() if isinstance(e, Entry)]
-        return sorted(entries, key=lambda e: -e.container.created)
+        return self.survey()[0]
 
     def broken(self) -> list[tuple[str, SampanError]]:
         """The ids whose documents cannot be read, each with why: `rm -f ID` removes them."""
-        return [e for e in self._entries() if not isinstance(e, Entry)]
+        return self.survey()[1]
+
+    def survey(self) -> tuple[list[Entry], list[tuple[str, SampanError]]]:
+        """What `all` and `broken` say, in one look."""
+        entries, broken = [], []
+        for found in self._entries():
+            if isinstance(found, Entry):
+                entries.append(found)
+            else:
+                broken.append(found)
+        return sorted(entries, key=lambda e: -e.container.created), broken
 
     def find(self, text: str) -> Entry:
         """The container of this name, id or unique beginning of an id.
@@ -182,12 +199,34 @@ class Containers:
         by_name = self._by_name(text)
         if by_name is not None:
             return by_name
-        ids = [i for i in self._ids() if text and i.startswith(text)]
+        return self._read(f"{self.folder}/{self.find_id(text)}")
+
+    def find_id(self, text: str) -> str:
+        """The id that `text` is or begins, whether the container can be read or not.
+
+        Raises:
+            NotFound: none.
+            Invalid: several.
+        """
+        known = self._ids()
+        ids = [text] if text in known else [i for i in known if text and i.startswith(text)]
         if len(ids) > 1:
             raise Invalid(f"{text!r} is the beginning of {len(ids)} container ids", fix="give more of it")
         if not ids:
             raise NotFound(f"no such container: {text}", fix="sampan ps -a lists them")
-        return self._read(f"{self.folder}/{ids[0]}")
+        return ids[0]
+
+    def rename(self, entry: Entry, name: str) -> None:
+        """Gives a container another name.
+
+        Raises:
+            Invalid: it is no name. Exists: it is taken.
+        """
+        check_name(name)
+        with FileLock(f"{self.folder}/.lock"):
+            self._check_free(name)
+            entry.container.name = name
+            entry.save()
 
     def remove(self, container_id: str) -> None:
         """Forgets a container: the folder vanishes from the list first, then its bytes go."""
@@ -217,10 +256,19 @@ class Containers:
         for container_id in self._ids():
             try:
                 yield self._read(f"{self.folder}/{container_id}")
-            except NotFound:  # removed while we looked
-                continue
+            except NotFound as error:
+                if os.path.isdir(f"{self.folder}/{container_id}"):  # else removed while we looked
+                    yield container_id, error
             except SampanError as error:
                 yield container_id, error
+
+    def _check_free(self, name: str) -> None:
+        taken = self._by_name(name)
+        if taken is not None:
+            raise Exists(
+                f"the name {name!r} is in use by container {taken.container.short_id}",
+                fix=f"choose another, or remove it: sampan rm {name}",
+            )
 
     def _by_name(self, name: str) -> Entry | None:
         for entry in self._entries():
@@ -230,6 +278,19 @@ class Containers:
 
     def _read(self, folder: str) -> Entry:
         return Entry(folder, _load(f"{folder}/container.json", Container))
+
+
+def read_exit(record: int) -> Exit | None:
+    """The exit record in an open file; None where it holds none, or for -1."""
+    try:
+        data = os.pread(record, strictjson.MAX_BYTES, 0) if record >= 0 else b""
+        return Exit.from_json(strictjson.loads(data, what="the exit record")) if data else None
+    except (OSError, Invalid):
+        return None
+
+
+def _is_there(run: Running) -> bool:
+    return run.boot_id == boot_id() and is_same(run.pid, run.start_time)
 
 
 def new_id() -> str:

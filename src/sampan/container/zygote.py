@@ -20,17 +20,16 @@ from sampan.container.events import publish
 from sampan.container.launch import report_error, warm_up
 from sampan.container.lifecycle import discard
 from sampan.container.reaper import conclude
-from sampan.container.records import Restart
+from sampan.container.restarts import wants_restart
 from sampan.container.store import Containers
 from sampan.core.errors import SampanError
 from sampan.core.roots import Roots
-from sampan.engine.program import Engine
+from sampan.engine.program import Engine, preload
 from sampan.linux.locks import FileLock
 from sampan.linux.processes import set_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.container.records import Exit
     from sampan.container.store import Entry
 
 IDLE_SECONDS = 30.0
@@ -175,17 +174,6 @@ class Zygote:
                 discard(entry, self._roots)
 
 
-def wants_restart(entry: Entry, record: Exit) -> bool:
-    """What the restart policy says of this ending (Docker's rules; a start that failed is not tried again)."""
-    policy = entry.container.restart or Restart()
-    restarts = entry.restarts
-    if restarts.stopped_by_user or (record.reason == "error" and restarts.count == 0):
-        return False
-    if policy.policy == "on-failure":
-        return record.code != 0 and (policy.most == 0 or restarts.count < policy.most)
-    return policy.policy in ("always", "unless-stopped")
-
-
 def main(argv: list[str]) -> int:
     """`DATA RUN READY_FD`: serves the zygote of these roots; a byte on READY_FD says that it listens."""
     roots, ready = Roots(argv[0], argv[1]), int(argv[2])
@@ -197,6 +185,7 @@ def main(argv: list[str]) -> int:
     if not lock.try_acquire():  # another one was faster: it serves
         os.write(ready, b"!")
         return 0
+    preload()
     warm_up()
     zygote = Zygote(roots, float(os.environ.get("SAMPAN_ZYGOTE_IDLE", IDLE_SECONDS)))
     server = control.listen(roots.run, "zygote")
