@@ -95,6 +95,17 @@ def test_links_are_resolved_inside():
         tree.resolve("n")
 
 
+@pytest.mark.parametrize("uid", [2**31, 2**32 - 1, -1])
+def test_L19_users_that_cannot_be_are_refused(uid):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        member = tarfile.TarInfo("a")
+        member.uid = uid
+        tar.addfile(member)
+    with pytest.raises(Invalid, match="who cannot be"):
+        read_tar(io.BytesIO(out.getvalue()), Tree())
+
+
 def test_a_tar_that_ends_early_is_refused():
     data = tar_of(("a", b"x" * 5000)).getvalue()
     with pytest.raises(DataLoss):

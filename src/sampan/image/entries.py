@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 MAX_LINKS = 40
 MAX_ENTRIES = 1_000_000
 MAX_DEPTH = 128
+MAX_ID = 2**31 - 1
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
@@ -226,6 +227,10 @@ def _hidden(parent: str, name: str) -> str:
 
 def _entry(header: tar.Entry, path: str, stream: Seekable, tree: Tree) -> Entry:
     """The entry of a tar header; a hard link is a copy of what it points to."""
+    if not (0 <= header.uid <= MAX_ID and 0 <= header.gid <= MAX_ID):
+        raise Invalid(
+            f"the archive's {path[:80]!r} belongs to the user {header.uid}:{header.gid}, who cannot be"
+        )
     common = (header.mode, header.uid, header.gid, header.mtime // 10**9)
     link = header.link.decode(errors="surrogateescape")
     if header.kind == tar.DIRECTORY:
