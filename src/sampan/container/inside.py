@@ -24,11 +24,16 @@ if TYPE_CHECKING:
     from sampan.core.spec.runtime import Process
 
 
-def execute(entry: Entry, roots: Roots, wanted: Process, *, keep_stdin: bool) -> int:
+def execute(
+    entry: Entry, roots: Roots, wanted: Process, *, keep_stdin: bool, mode: str = stdio.INHERIT
+) -> int:
     """Starts another workload of a running container's root filesystem as a child of this process; its pid.
 
-    It has the container's namespaces, mounts, cgroup, walls and grants, its own arguments, and this process's
-    standard descriptors. Reap it with `reap_execution`.
+    It has the container's namespaces, mounts, cgroup, walls and grants, and its own arguments. Reap it with
+    `reap_execution`.
+
+    Args:
+        mode: `stdio.INHERIT` or `stdio.NOWHERE`.
 
     Raises:
         Precondition: the container is not running. SampanError: what stopped the start.
@@ -36,7 +41,7 @@ def execute(entry: Entry, roots: Roots, wanted: Process, *, keep_stdin: bool) ->
     _check_running(entry)
     return _fork(
         lambda report: launch(
-            lambda: _prepare(entry, roots, wanted, keep_stdin, report),
+            lambda: _prepare(entry, roots, wanted, keep_stdin, mode, report),
             report,
             lambda _: None,
             f"exec in container {entry.container.name}",
@@ -50,7 +55,7 @@ def reap_execution(pid: int) -> Exit:
     return ended(status) or Exit(os.waitstatus_to_exitcode(status), "exited", time.time_ns())
 
 
-def _prepare(entry: Entry, roots: Roots, wanted: Process, keep_stdin: bool, report: int) -> Run:
+def _prepare(entry: Entry, roots: Roots, wanted: Process, keep_stdin: bool, mode: str, report: int) -> Run:
     signals = begin(report)
     spec = entry.spec.replace(process=wanted)
     container = entry.container.replace(module="")
@@ -59,9 +64,11 @@ def _prepare(entry: Entry, roots: Roots, wanted: Process, keep_stdin: bool, repo
     program, grants = workload.load(world, roots, None)
     if walls.CGROUP not in world.absent:
         Cgroup(container.id).attach(os.getpid())
-    stdio.arrange(stdio.INHERIT, keep_stdin=keep_stdin, terminal=False)
+    stdio.arrange(mode, keep_stdin=keep_stdin, terminal=False)
     supervisor = Supervisor(lambda: program.run(grants), signals, stdio.Ends(), None, None, {})
     warm_up()
+    import resource  # noqa: F401 - the jail needs it, where no module can be loaded any more
+
     _enter(spaces)
     walls.jail(world)
     return Run(supervisor, -1, grants.limits)

@@ -91,6 +91,11 @@ class LogWriter:
             return
 
 
+def has_log(folder: str) -> bool:
+    """Whether a container's output was ever captured; one in the foreground writes straight to its caller."""
+    return os.path.exists(f"{folder}/{_FILES[0]}")
+
+
 def _lines(data: bytes) -> list[bytes]:
     """Lines that end in a line feed alone (bytes.splitlines also ends them at a carriage return)."""
     parts = data.split(b"\n")

@@ -3,6 +3,7 @@
 `inherit`: to the caller's own, for the command line in the foreground and for callers that pass fifos.
 `capture`: to the container process itself, which writes the log and serves who is attached.
 `attached`: the same, and the workload does not begin before somebody is attached: no output goes past them.
+`nowhere`: to /dev/null, for `exec` in the background.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import termios
 
 from sampan.core.record import Record
 
-INHERIT, CAPTURE, ATTACHED = "inherit", "capture", "attached"
+INHERIT, CAPTURE, ATTACHED, NOWHERE = "inherit", "capture", "attached", "nowhere"
 
 
 class Ends(Record):
@@ -31,6 +32,10 @@ def arrange(mode: str, *, keep_stdin: bool, terminal: bool) -> Ends:
     if mode == INHERIT:
         if not keep_stdin:
             _replace(os.open("/dev/null", os.O_RDONLY), 0)
+        return Ends()
+    if mode == NOWHERE:
+        for fd in (0, 1, 2):
+            _replace(os.open("/dev/null", os.O_RDWR), fd)
         return Ends()
     if terminal:
         master, slave = os.openpty()

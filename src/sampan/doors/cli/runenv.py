@@ -34,6 +34,14 @@ def read_environment(files: list[str], texts: list[str], own: Mapping[str, str])
     return [f"{name}={value}" for name, value in entries.items()]
 
 
+def merge(*environments: list[str]) -> list[str]:
+    """Environments in order, each name once, the last value wins."""
+    merged: dict[str, str] = {}
+    for entry in (e for entries in environments for e in entries):
+        merged[entry.partition("=")[0]] = entry
+    return list(merged.values())
+
+
 def read_labels(files: list[str], texts: list[str]) -> dict[str, str]:
     """Labels of files and flags; one without `=` is empty.
 

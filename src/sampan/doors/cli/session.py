@@ -14,6 +14,8 @@ from sampan.core.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sampan.container.store import Entry
     from sampan.core.roots import Roots
 
@@ -60,8 +62,12 @@ class SignalPipe:
         os.close(self._write)
 
 
-def wait_for_child(entry: Entry, roots: Roots, pid: int) -> int:
-    """Waits for a container that is our child and has our own descriptors; its exit code."""
+def wait_for_child(pid: int, send: Callable[[int], None]) -> None:
+    """Waits until a child that has our own descriptors has ended; the caller reaps it.
+
+    Args:
+        send: is called with the number of each signal that comes meanwhile; SIGKILL for a second Ctrl-C.
+    """
     from sampan.linux.processes import open_pidfd
 
     signals = SignalPipe(PASSED_ON)
@@ -74,14 +80,14 @@ def wait_for_child(entry: Entry, roots: Roots, pid: int) -> int:
         while pidfd not in dict(poll.poll()):
             for number in signals.read():
                 interrupted += number == _signal.SIGINT
-                _pass_on(entry, roots, SIGKILL if interrupted > 1 and number == _signal.SIGINT else number)
+                send(SIGKILL if interrupted > 1 and number == _signal.SIGINT else number)
     finally:
         os.close(pidfd)
         signals.close()
-    return lifecycle.reap(entry, roots, pid).code
 
 
-def _pass_on(entry: Entry, roots: Roots, number: int) -> None:
+def pass_on(entry: Entry, roots: Roots, number: int) -> None:
+    """Sends a container a signal, if it still runs."""
     try:
         lifecycle.kill(entry, roots, number)
     except SampanError:  # it has just ended
@@ -171,7 +177,7 @@ class Session:
                 self._send_size()
                 continue
             self._interrupted += number == _signal.SIGINT
-            _pass_on(self._entry, self._roots, SIGKILL if self._interrupted > 1 else number)
+            pass_on(self._entry, self._roots, SIGKILL if self._interrupted > 1 else number)
 
     def _send_size(self) -> None:
         try:

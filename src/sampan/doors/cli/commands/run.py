@@ -59,13 +59,14 @@ def _in_foreground(context: Context, entry: Entry, wishes: session.Wishes) -> in
     if container.auto_remove and not terminal and wishes.stdout and wishes.stderr:
         pid = lifecycle.start_here(entry, roots, stdio.INHERIT)
         _mention_missing(context, entry)
-        ended = session.wait_for_child(entry, roots, pid)
+        session.wait_for_child(pid, lambda number: session.pass_on(entry, roots, number))
+        code = lifecycle.reap(entry, roots, pid).code
         lifecycle.discard(entry, roots)
-        return ended
+        return code
     lifecycle.start(entry, roots, stdio.ATTACHED)
     _mention_missing(context, entry)
-    code = session.Session(entry, roots, wishes).run()
-    return 0 if code is None else code
+    ended = session.Session(entry, roots, wishes).run()
+    return 0 if ended is None else ended
 
 
 def _mention_missing(context: Context, entry: Entry) -> None:
