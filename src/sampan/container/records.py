@@ -12,6 +12,11 @@ from sampan.core.record import Record
 from sampan.engine.grants import Limits, Network, Preopen
 
 SHOWN_ID = 12
+RESOLVER_FILES = (
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+)  # the host's, for a guest with a network
 
 
 class Restart(Record):

@@ -71,3 +71,38 @@ def each(names: list[str], action: Callable[[str], None]) -> int:
             complain(error)
             code = 1
     return code
+
+
+def at_once(names: list[str], action: Callable[[str], str]) -> list[Callable[[], str]]:
+    """Begins `action` for every name, each on a thread of its own, for actions that wait.
+
+    For each name comes back what waits for its action, then returns what that returned or raises what it raised.
+    """
+    from threading import Thread
+
+    returned: dict[int, str] = {}
+    raised: dict[int, BaseException] = {}
+
+    def work(number: int) -> None:
+        try:
+            returned[number] = action(names[number])
+        except BaseException as error:  # raised again for who asks
+            raised[number] = error
+
+    workers = [Thread(target=work, args=(number,), daemon=True) for number in range(len(names))]
+    for worker in workers:
+        worker.start()
+
+    def outcome(number: int) -> str:
+        workers[number].join()
+        if number in raised:
+            raise raised[number]
+        return returned[number]
+
+    return [lambda number=number: outcome(number) for number in range(len(names))]  # type: ignore[misc]
+
+
+def each_at_once(names: list[str], action: Callable[[str], str], then: Callable[[str], None] = print) -> int:
+    """As `each`, with all actions at the same time, and `then` done in order with what each returned."""
+    outcomes = iter(at_once(names, action))
+    return each(names, lambda _: then(next(outcomes)()))

@@ -7,7 +7,7 @@ import time
 
 from sampan.container import walls
 from sampan.container.events import publish
-from sampan.container.records import Container
+from sampan.container.records import RESOLVER_FILES, Container
 from sampan.container.store import Containers, new_id
 from sampan.core.errors import Exhausted, Exists, Invalid
 from sampan.core.record import Record
@@ -48,7 +48,6 @@ ROOTS_CAPABILITIES = ["CAP_NET_BIND_SERVICE", "CAP_DAC_OVERRIDE", "CAP_FOWNER"]
 DEFAULT_RLIMITS = [Rlimit("RLIMIT_NOFILE", 1024, 1024), Rlimit("RLIMIT_CORE", 0, 0)]
 TEXT_SUFFIX = ".wat"
 MAX_TEXT = 16 << 20
-RESOLVER_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
 
 
 class _What(Record):
@@ -232,7 +231,7 @@ def _process(context: Context, args: Arguments, what: _What, container_id: str) 
         home = "HOME=/root" if user.uid == 0 else "HOME=/"
         hostname = f"HOSTNAME={args.value('hostname') or container_id[:12]}"
         terminal = ["TERM=xterm"] if args.on("tty") else []
-        env = _merge([PATH, hostname, home, *terminal], what.env, given)
+        env = runenv.merge([PATH, hostname, home, *terminal], what.env, given)
     cwd = args.value("workdir") or what.cwd
     if not cwd.startswith("/"):
         raise Invalid(f"the working directory {cwd[:80]!r} must start with '/'")
@@ -260,14 +259,6 @@ def _possible_user(context: Context, user: User) -> User:
 def _capabilities(args: Arguments) -> list[str]:
     dropped = {f"CAP_{name.upper().removeprefix('CAP_')}" for name in args.values("cap-drop")}
     return [] if "CAP_ALL" in dropped else [c for c in ROOTS_CAPABILITIES if c not in dropped]
-
-
-def _merge(*lists: list[str]) -> list[str]:
-    """Environments in order, each name once, the last value wins."""
-    merged: dict[str, str] = {}
-    for entry in (e for entries in lists for e in entries):
-        merged[entry.partition("=")[0]] = entry
-    return list(merged.values())
 
 
 def _network(args: Arguments, what: _What) -> Network:

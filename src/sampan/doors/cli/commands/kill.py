@@ -1,0 +1,37 @@
+"""`sampan kill`: a signal to running containers."""
+
+from __future__ import annotations
+
+from sampan.container import lifecycle
+from sampan.container.store import Containers
+from sampan.core.signals import number_of
+from sampan.doors.cli import listing
+from sampan.doors.cli.context import each
+from sampan.doors.cli.options import Command, setting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.doors.cli.context import Context
+    from sampan.doors.cli.options import Arguments
+
+
+def run(context: Context, args: Arguments) -> int:
+    number, containers = number_of(args.value("signal")), Containers(context.roots)
+
+    def kill(name: str) -> None:
+        lifecycle.kill(containers.find(name), context.roots, number)
+        print(name)
+
+    return each(args.operands, kill)
+
+
+COMMAND = Command(
+    "kill",
+    "[OPTIONS] CONTAINER [CONTAINER...]",
+    listing.SUMMARIES["kill"],
+    run,
+    [setting("signal", "SIGNAL", "The signal to send", "s", default="KILL")],
+    operands="container",
+    least=1,
+    examples=["sampan kill web", "sampan kill -s HUP web"],
+)

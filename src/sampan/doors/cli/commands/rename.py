@@ -1,0 +1,43 @@
+"""`sampan rename`: another name for a container."""
+
+from __future__ import annotations
+
+from sampan.container.events import publish
+from sampan.container.store import Containers
+from sampan.doors.cli import listing
+from sampan.doors.cli.options import Command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.doors.cli.context import Context
+    from sampan.doors.cli.options import Arguments
+
+
+def run(context: Context, args: Arguments) -> int:
+    containers = Containers(context.roots)
+    entry = containers.find(args.operands[0])
+    before = entry.container.name
+    containers.rename(entry, args.operands[1])
+    container = entry.container
+    publish(
+        context.roots,
+        "container",
+        "rename",
+        container.id,
+        name=container.name,
+        image=container.image,
+        oldName=before,
+    )
+    return 0
+
+
+COMMAND = Command(
+    "rename",
+    "CONTAINER NEW_NAME",
+    listing.SUMMARIES["rename"],
+    run,
+    operands="container",
+    least=2,
+    most=2,
+    examples=["sampan rename web old-web"],
+)
