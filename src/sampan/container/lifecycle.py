@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 import time
 
-from sampan.container import control, process
+from sampan.container import control, process, reaper
 from sampan.container.events import publish
 from sampan.container.launch import hear_report
-from sampan.container.reaper import conclude
 from sampan.container.records import Exit, Restarts
 from sampan.container.stdio import CAPTURE
 from sampan.container.store import Containers, read_exit
@@ -48,7 +47,7 @@ def start_here(entry: Entry, roots: Roots, mode: str) -> int:
         try:
             hear_report(read)
         except SampanError:
-            conclude(entry, roots, os.waitpid(pid, 0)[1])
+            reaper.reap(entry, roots, pid)
             raise
     _tell(entry, roots, "start")
     return pid
@@ -56,7 +55,7 @@ def start_here(entry: Entry, roots: Roots, mode: str) -> int:
 
 def reap(entry: Entry, roots: Roots, pid: int) -> Exit:
     """Waits for a child that `start_here` made, and records its end."""
-    return conclude(entry, roots, os.waitpid(pid, 0)[1])
+    return reaper.reap(entry, roots, pid)
 
 
 def start(entry: Entry, roots: Roots, mode: str = CAPTURE) -> None:
@@ -84,8 +83,22 @@ def start(entry: Entry, roots: Roots, mode: str = CAPTURE) -> None:
 def _begin(entry: Entry) -> None:
     if entry.is_alive():
         raise Precondition(f"container {entry.container.name} is already running")
+    _wait_until_reaped(entry)
     entry.begin_run()
     entry.save_restarts(Restarts())
+
+
+def _wait_until_reaped(entry: Entry) -> None:
+    """Lets the parent of the last run write down how it ended: it must not take the next run for it."""
+    run = entry.running
+    deadline = time.monotonic() + RECORD_SECONDS
+    while run is not None and time.monotonic() < deadline:
+        try:
+            if processes.start_time(run.pid) != run.start_time:
+                return
+        except NotFound:
+            return
+        time.sleep(0.002)
 
 
 def _connect_to_zygote(roots: Roots) -> control.Socket:

@@ -18,26 +18,37 @@ if TYPE_CHECKING:
 SIGKILL = 9
 
 
+def reap(entry: Entry, roots: Roots, pid: int) -> Exit:
+    """Waits for the child that is a container's process, and concludes its run."""
+    ending = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert ending is not None  # it waited
+    record = conclude(entry, roots, wait_status_of(ending))
+    os.waitpid(pid, 0)
+    return record
+
+
+def wait_status_of(ending: os.waitid_result) -> int:
+    """What wait(2) says, from what waitid(2) says."""
+    return ending.si_status << 8 if ending.si_code == os.CLD_EXITED else ending.si_status
+
+
 def conclude(entry: Entry, roots: Roots, wait_status: int) -> Exit:
-    """Records how the reaped process ended and takes its cgroup away.
+    """Records how a run ended and takes its cgroup away. The process is reaped afterwards: `start` waits for that.
 
     The container's own record stands; where it left none, the kernel's word counts: a signal, and for SIGKILL
     whether the cgroup's counter says that it was the memory limit.
     """
     cgroup = Cgroup(entry.container.id)
     killed = ended(wait_status)
-    if killed is None:
-        entry.save_exit(Exit(os.waitstatus_to_exitcode(wait_status), "exited", time.time_ns()))
-    else:
-        if killed.reason == "killed" and cgroup.oom_kills() > 0:
-            killed.reason = "oom"
-        entry.save_exit(killed)
+    if killed is not None and killed.reason == "killed" and cgroup.oom_kills() > 0:
+        killed.reason = "oom"
+    seen = killed or Exit(os.waitstatus_to_exitcode(wait_status), "exited", time.time_ns())
+    entry.save_exit(seen)
     try:
         cgroup.remove()
     except SampanError:  # an `exec` of it still runs; `rm` tries again
         pass
-    record = entry.exit()
-    assert record is not None
+    record = entry.exit() or seen
     container = entry.container
     publish(
         roots,

@@ -19,7 +19,7 @@ from sampan.container import control, process, stdio
 from sampan.container.events import publish
 from sampan.container.launch import report_error, warm_up
 from sampan.container.lifecycle import discard
-from sampan.container.reaper import conclude
+from sampan.container.reaper import conclude, wait_status_of
 from sampan.container.restarts import wants_restart
 from sampan.container.store import Containers
 from sampan.core.errors import SampanError
@@ -119,14 +119,15 @@ class Zygote:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                ending = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if ending is None:
                 return
-            container_id, began = self._children.pop(pid, ("", 0.0))
+            container_id, began = self._children.pop(ending.si_pid, ("", 0.0))
             if container_id:
-                self._after(container_id, status, time.monotonic() - began)
+                self._after(container_id, wait_status_of(ending), time.monotonic() - began)
+            os.waitpid(ending.si_pid, 0)
 
     def _after(self, container_id: str, status: int, ran: float) -> None:
         try:
