@@ -140,6 +140,8 @@ def _of_kind(context: Context, kind: str, current: str) -> list[str]:
         return _matching(_containers(context), current)
     if kind == "image":
         return _matching(_images(context), current)
+    if kind == "container or image":
+        return _matching({**_images(context), **_containers(context)}, current)
     if kind == "image or file":
         return [*_matching(_images(context), current), FILES]
     if kind == "file":

@@ -138,7 +138,7 @@ class Command(Record):
         name: as it is typed after `sampan`: "run", "image convert".
         usage: what follows the name. summary: one line, the same as in `listing`.
         examples: lines for the end of the help; each is a command, with `# remark` where useful.
-        operands: what completes operands: container, image, file, or words with `|` between them.
+        operands: what completes operands: container, image, file, two of them with `or` between, or words with `|`.
         least, most: how many operands there may be; `most` None for any number.
         interspersed: whether flags may follow operands; without, the first operand ends them.
     """

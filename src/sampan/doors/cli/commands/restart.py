@@ -32,7 +32,7 @@ def run(context: Context, args: Arguments) -> int:
         lifecycle.start(containers.find(name), context.roots)
         print(name, flush=True)
 
-    return each_at_once(args.operands, stop, start)
+    return each_at_once(list(dict.fromkeys(args.operands)), stop, start)
 
 
 COMMAND = Command(
