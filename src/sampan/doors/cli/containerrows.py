@@ -6,7 +6,7 @@ import os
 import time
 
 from sampan.container.records import RESOLVER_FILES, State
-from sampan.container.store import EXITED, RUNNING
+from sampan.container.store import RUNNING
 from sampan.core.errors import SampanError, printable
 from sampan.core.units import show_age
 from sampan.doors.cli.output import SHORT_ID, shorten
@@ -38,10 +38,13 @@ def state_of(context: Context, entry: Entry) -> State:
 
 
 def is_due(entry: Entry, state: State) -> bool:
-    """Whether it has ended and its restart policy is about to start it again."""
+    """Whether it has ended and its restart policy is about to start it again, or is at it."""
     policy = entry.container.restart
-    if state.status != EXITED or state.exit is None or policy is None or policy.policy == "no":
+    if policy is None or policy.policy == "no" or state.status == RUNNING:
         return False
+    if state.exit is None:
+        restarts = entry.restarts
+        return restarts.count > 0 and not restarts.stopped_by_user
     from sampan.container.restarts import wants_restart
 
     return wants_restart(entry, state.exit)

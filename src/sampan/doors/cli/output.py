@@ -88,7 +88,7 @@ def print_table(titles: list[str], rows: list[list[str]]) -> None:
 
 def _width(text: str) -> int:
     """The columns that `text` takes on a terminal."""
-    if text.isascii():
+    if text.replace("…", ".").isascii():  # what `shorten` leaves needs no table
         return len(text)
     from unicodedata import combining, east_asian_width
 

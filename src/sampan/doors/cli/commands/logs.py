@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sampan.container.logs import STDERR, STDOUT, read_log
-from sampan.container.store import Containers
+from sampan.container.store import RUNNING, Containers
 from sampan.core.units import rfc3339
 from sampan.doors.cli import listing
 from sampan.doors.cli.options import Command, setting, switch
@@ -45,7 +45,7 @@ def _goes_on(entry: Entry) -> bool:
     if not os.path.isdir(entry.folder):
         return False
     state = entry.state()
-    return entry.is_alive() or is_due(entry, state)
+    return state.status == RUNNING or is_due(entry, state)
 
 
 def _print(lines: Iterable[LogLine], *, timestamps: bool) -> None:
