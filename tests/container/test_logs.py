@@ -83,6 +83,21 @@ def test_tail_counts_an_unfinished_line(tmp_path):
     assert content(tmp_path, tail=2) == b"b\nend"
 
 
+@settings(deadline=None)
+@given(
+    chunks=st.lists(st.sampled_from([b"a\n", b"b", b"c\nd\n", b"e\nf"]), max_size=12),
+    tail=st.integers(0, 8),
+    limit=st.sampled_from([100, 300, 1 << 20]),
+)
+def test_a_tail_is_the_end_of_all_whichever_file_it_is_in(tmp_path_factory, chunks, tail, limit):
+    folder = tmp_path_factory.mktemp("log")
+    writer = LogWriter(str(folder), limit)
+    for chunk in chunks:
+        writer.write(STDOUT, chunk)
+    # with a bound that excludes nothing, every line is looked at before the last ones are taken
+    assert content(folder, tail=tail) == content(folder, tail=tail, since=1)
+
+
 def test_since_and_until(tmp_path, monkeypatch):
     writer = LogWriter(str(tmp_path))
     for now in (100, 200, 300):

@@ -120,8 +120,9 @@ def read_log(
         follow: with it, goes on with new lines for as long as it returns True.
     """
     reader = _Reader(folder)
-    lines = [line for line in reader.new_lines() if line.time >= since and (not until or line.time <= until)]
-    yield from lines if tail is None else _last(lines, tail)
+    found = reader.new_lines(None if since or until else tail)
+    lines = (line for line in found if line.time >= since and (not until or line.time <= until))
+    yield from lines if tail is None else _last(list(lines), tail)
     while follow is not None:
         going = follow()
         for line in reader.new_lines():
@@ -153,12 +154,18 @@ class _Reader:
         self._folder = folder
         self._seen = dict.fromkeys(_FILES, 0)
 
-    def new_lines(self) -> list[LogLine]:
-        chunks = [lines for name in _FILES if (lines := self._read(name))]
-        chunks.sort(key=lambda lines: lines[0].time)
-        return [line for lines in chunks for line in lines]
+    def new_lines(self, tail: int | None = None) -> Iterator[LogLine]:
+        """What has come since the last call; with `tail`, at least the last so many whole lines of it."""
+        chunks = [(lines, f"{self._folder}/{name}") for name in _FILES if (lines := self._read(name))]
+        chunks.sort(key=lambda chunk: parse_line(chunk[0][0], chunk[1]).time)
+        if tail is not None:
+            for lines, _ in reversed(chunks):
+                tail = _cut(lines, tail)
+        for lines, where in chunks:
+            for line in lines:
+                yield parse_line(line, where)
 
-    def _read(self, name: str) -> list[LogLine]:
+    def _read(self, name: str) -> list[bytes]:
         try:
             fd = os.open(f"{self._folder}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
@@ -170,7 +177,24 @@ class _Reader:
             data = file.read()
         whole = data[: data.rfind(b"\n") + 1]
         self._seen[name] += len(whole)
-        return [parse_line(line, f"{self._folder}/{name}") for line in whole.split(b"\n")[:-1]]
+        return whole.split(b"\n")[:-1]
+
+
+def _cut(lines: list[bytes], count: int) -> int:
+    """Leaves the last `count` whole lines and the pieces around them, none for -1.
+
+    How many of `count` were not there; -1 when all were, and nothing before these lines belongs to them.
+    """
+    start = len(lines)
+    while start > 0 and count >= 0:
+        is_whole = lines[start - 1].split(b" ", 3)[2:3] == [b"F"]
+        if is_whole and count == 0:
+            count = -1
+            break
+        count -= is_whole
+        start -= 1
+    del lines[:start]
+    return count
 
 
 def parse_line(line: bytes, where: str) -> LogLine:
