@@ -7,6 +7,7 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,10 @@ class Terminal:
 
     def type(self, data: bytes) -> None:
         os.write(self._fd, data)
+
+    def until_raw(self) -> None:
+        """Waits until the command passes every key on: what was typed before that is lost."""
+        until(lambda: not termios.tcgetattr(self._fd)[3] & termios.ECHO)
 
     def until(self, text: bytes, seconds: float = 20) -> None:
         """Waits until `text` was shown."""

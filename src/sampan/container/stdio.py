@@ -39,6 +39,7 @@ def arrange(mode: str, *, keep_stdin: bool, terminal: bool) -> Ends:
         return Ends()
     if terminal:
         master, slave = os.openpty()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)  # the keys that are signals are signals to this process
         for fd in (0, 1, 2):
             os.dup2(slave, fd)
         os.close(slave)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _signal
+import _socket
 import os
 import select
 import sys
@@ -109,8 +110,9 @@ class Session:
         self._terminal = process is not None and process.terminal
         self._connection = control.request(entry.folder, {"do": "attach"})
         self._typed = b""
+        self._waiting: list[bytes] = []
+        self._input_open = wishes.stdin
         self._interrupted = 0
-        self._poll = select.poll()
 
     def run(self) -> int | None:
         """Serves until the container ends (its exit code) or the person leaves (None)."""
@@ -118,33 +120,43 @@ class Session:
         numbers = PASSED_ON if self._wishes.sig_proxy else ()
         signals = SignalPipe((*numbers, _signal.SIGWINCH) if self._terminal else numbers)
         raw = _RawTerminal(0) if self._terminal and self._wishes.stdin and os.isatty(0) else None
-        self._poll.register(self._connection.fileno(), select.POLLIN)
-        self._poll.register(signals.fd, select.POLLIN)
-        if self._wishes.stdin:
-            self._poll.register(0, select.POLLIN)
         if self._terminal:
             self._send_size()
         try:
             while True:
-                for fd, _ in self._poll.poll():
+                for fd, events in self._poll(signals.fd):
                     if fd == signals.fd:
                         self._signalled(signals.read())
                     elif fd == 0:
                         if self._type():
                             return None
-                    else:
+                    elif events & ~select.POLLOUT:
                         code = self._show()
                         if code is not None:
                             return code
+                    else:
+                        self._send_waiting()
         finally:
             if raw is not None:
                 raw.restore()
             signals.close()
             self._connection.close()
 
+    def _poll(self, signals: int) -> list[tuple[int, int]]:
+        """Waits for what matters now; input is not read while the container has not taken the last of it."""
+        poll = select.poll()
+        poll.register(signals, select.POLLIN)
+        poll.register(self._connection.fileno(), select.POLLIN | (select.POLLOUT if self._waiting else 0))
+        if self._input_open and not self._waiting:
+            poll.register(0, select.POLLIN)
+        return poll.poll()
+
     def _show(self) -> int | None:
         """Shows one packet; the exit code when it was the last one."""
-        data, _ = control.receive(self._connection)
+        try:
+            data, _ = control.receive(self._connection)
+        except ConnectionResetError:  # it ended before it took our input; what it said before is still there
+            return None
         if not data:  # killed before it could say how it ended
             record = lifecycle.wait(self._entry)
             return record.code if record is not None else 137
@@ -160,16 +172,33 @@ class Session:
         """Passes input on; whether the keys to leave were typed."""
         data = os.read(0, control.MAX_DATA)
         if not data:
-            self._poll.unregister(0)
-            self._connection.send(control.STDIN_END)
+            self._input_open = False
+            self._send(control.STDIN_END)
             return False
         keys = bytes(self._wishes.detach_keys)
         if keys and self._terminal:
             self._typed = (self._typed + data)[-len(keys) :]
             if self._typed == keys:
                 return True
-        self._connection.send(control.STDIN + data)
+        self._send(control.STDIN + data)
         return False
+
+    def _send(self, packet: bytes) -> None:
+        self._waiting.append(packet)
+        self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        """Sends what the container takes now: it may first want its output to be taken."""
+        while self._waiting:
+            try:
+                self._connection.send(self._waiting[0], _socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except ConnectionError:  # it has ended: what it sent last says how
+                self._input_open = False
+                self._waiting.clear()
+                return
+            del self._waiting[0]
 
     def _signalled(self, numbers: bytes) -> None:
         for number in numbers:
@@ -184,7 +213,7 @@ class Session:
             columns, rows = os.get_terminal_size(1 if os.isatty(1) else 0)
         except OSError:
             return
-        self._connection.send(control.RESIZE + strictjson.dumps({"rows": rows, "columns": columns}))
+        self._send(control.RESIZE + strictjson.dumps({"rows": rows, "columns": columns}))
 
 
 class _RawTerminal:
