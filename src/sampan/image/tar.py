@@ -61,7 +61,7 @@ class TarReader:
         wanted = min(size, self._left)
         data = self._stream.read(wanted)
         if len(data) != wanted:
-            raise DataLoss("the layer's tar ends inside a file")
+            raise DataLoss("the tar archive ends inside a file")
         self._left -= wanted
         return data
 
@@ -89,23 +89,23 @@ class TarReader:
             self._expect(entry.size)
             yield entry
         if extra:
-            raise Invalid("the layer's tar ends after an extended header")
+            raise Invalid("the tar archive ends after an extended header")
 
     def _next_header(self) -> bytes:
         """The next header block, its checksum verified; nothing at the end of the archive."""
         rest = self._left + self._padding
         if self._stream.skip(rest) != rest:
-            raise DataLoss("the layer's tar ends inside a file")
+            raise DataLoss("the tar archive ends inside a file")
         self._left = self._padding = 0
         header = self._stream.read(BLOCK)
         if not header or header == _ZERO:
             return b""
         if len(header) != BLOCK:
-            raise DataLoss("the layer's tar ends inside a header")
+            raise DataLoss("the tar archive ends inside a header")
         told = _number(header[148:156], "checksum")
         body = header[:148] + b" " * 8 + header[156:]
         if told not in (sum(body), sum(b - 256 if b > 127 else b for b in body)):
-            raise Invalid("the layer's tar has a header with a wrong checksum")
+            raise Invalid("the tar archive has a header with a wrong checksum")
         return header
 
     def _expect(self, size: int) -> None:
@@ -115,7 +115,7 @@ class TarReader:
     def _meta(self, header: bytes) -> bytes:
         size = _size(header)
         if size > MAX_META:
-            raise Invalid(f"the layer's tar has an extended header of {size} bytes")
+            raise Invalid(f"the tar archive has an extended header of {size} bytes")
         self._expect(size)
         return self.read(size)
 
@@ -128,11 +128,11 @@ def _entry(header: bytes, extra: dict[bytes, bytes]) -> Entry:
     if kind == b"\0" and entry.name.endswith(b"/"):  # how folders were written before there were types
         entry.kind = DIRECTORY
     if entry.kind not in _KINDS or any(key.startswith(b"GNU.sparse") for key in extra):
-        raise Invalid(f"the layer's tar has an entry {entry.name[:100]!r} of a type that is not accepted")
+        raise Invalid(f"the tar archive has an entry {entry.name[:100]!r} of a type that is not accepted")
     entry.link = extra.get(b"linkpath", _text(header[157:257]))
     for what in (entry.name, entry.link):
         if len(what) > MAX_PATH or b"\0" in what:
-            raise Invalid(f"the layer's tar has a name that cannot be one: {what[:100]!r}")
+            raise Invalid(f"the tar archive has a name that cannot be one: {what[:100]!r}")
     entry.mode = _number(header[100:108], "mode") & 0o7777
     entry.uid = _decimal(extra, b"uid") if b"uid" in extra else _number(header[108:116], "uid")
     entry.gid = _decimal(extra, b"gid") if b"gid" in extra else _number(header[116:124], "gid")
@@ -149,14 +149,14 @@ def _real_size(header: bytes, extra: dict[bytes, bytes]) -> int:
         return size
     told = _decimal(extra, b"size")
     if told != size and told <= OCTAL_SIZE:
-        raise Invalid(f"the layer's tar gives one file two sizes, {size} and {told}")
+        raise Invalid(f"the tar archive gives one file two sizes, {size} and {told}")
     return told
 
 
 def _size(header: bytes) -> int:
     size = _number(header[124:136], "size")
     if not 0 <= size <= MAX_SIZE:
-        raise Invalid(f"the layer's tar has an entry of {size} bytes")
+        raise Invalid(f"the tar archive has an entry of {size} bytes")
     return size
 
 
@@ -180,14 +180,14 @@ def _number(field: bytes, what: str) -> int:
     if not digits:
         return 0
     if digits.strip(b"01234567"):
-        raise Invalid(f"the layer's tar has a header whose {what} is no number")
+        raise Invalid(f"the tar archive has a header whose {what} is no number")
     return int(digits, 8)
 
 
 def _decimal(extra: dict[bytes, bytes], key: bytes) -> int:
     text = extra[key]
     if not text.isdigit() or len(text) > 20 or int(text) > MAX_SIZE:
-        raise Invalid(f"the layer's tar has a PAX {key.decode()} that is no number: {text[:40]!r}")
+        raise Invalid(f"the tar archive has a PAX {key.decode()} that is no number: {text[:40]!r}")
     return int(text)
 
 
@@ -196,7 +196,7 @@ def _time(text: bytes) -> int:
     sign = -1 if text.startswith(b"-") else 1
     whole, _, part = text.removeprefix(b"-").partition(b".")
     if not whole.isdigit() or (part and not part.isdigit()) or len(text) > 64:
-        raise Invalid(f"the layer's tar has a PAX time that is none: {text[:40]!r}")
+        raise Invalid(f"the tar archive has a PAX time that is none: {text[:40]!r}")
     return sign * (abs(_clamp(int(whole))) + int((part + b"000000000")[:9]))
 
 
@@ -214,9 +214,9 @@ def _pax_records(data: bytes) -> dict[bytes, bytes]:
         end = start + int(digits) if space and digits.isdigit() else 0
         key, equals, value = data[start + len(digits) + 1 : end - 1].partition(b"=")
         if end > len(data) or not equals or not key or data[end - 1 : end] != b"\n":
-            raise Invalid("the layer's tar has an extended header that cannot be read")
+            raise Invalid("the tar archive has an extended header that cannot be read")
         if b"\0" in key or (key in _MEANT and b"\0" in value):
-            raise Invalid("the layer's tar has an extended header with a NUL in it")
+            raise Invalid("the tar archive has an extended header with a NUL in it")
         records[key] = value
         start = end
     return records
@@ -226,4 +226,4 @@ def _check_global(records: dict[bytes, bytes]) -> None:
     """Global headers are read by some and passed over by others: accepted where that makes no difference."""
     for key in records:
         if key in _MEANT or key.startswith((b"GNU.sparse", b"SCHILY.xattr.")):
-            raise Invalid(f"the layer's tar sets {key[:40]!r} for all files at once")
+            raise Invalid(f"the tar archive sets {key[:40]!r} for all files at once")
