@@ -53,7 +53,10 @@ def test_R22_any_text_is_a_reference_that_prints_as_it_reads_or_an_error(text):
     assert parse_reference(str(reference)) == reference
 
 
-@pytest.mark.parametrize("text", ["sha256:" + "0" * 63, "sha512:" + "0" * 64, "sha1:" + "0" * 40, "sha256", ":", "sha256:" + "G" * 64])
+@pytest.mark.parametrize(
+    "text",
+    ["sha256:" + "0" * 63, "sha512:" + "0" * 64, "sha1:" + "0" * 40, "sha256", ":", "sha256:" + "G" * 64],
+)
 def test_R23_other_digests_are_refused(text):
     with pytest.raises(Invalid):
         parse_digest(text)

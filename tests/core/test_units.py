@@ -8,13 +8,23 @@ from sampan.core.signals import number_of
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("512", 512), ("64k", 65536), ("1.5g", 3 << 29), ("10MiB", 10 << 20), ("1b", 1), ("2 M", 2 << 20), ("1gb", 1 << 30)],
+    [
+        ("512", 512),
+        ("64k", 65536),
+        ("1.5g", 3 << 29),
+        ("10MiB", 10 << 20),
+        ("1b", 1),
+        ("2 M", 2 << 20),
+        ("1gb", 1 << 30),
+    ],
 )
 def test_sizes(text, value):
     assert units.parse_size(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "m", "-1", "1x", "1..5g", "1e3", "0x10", "٣m", "9" * 30, "8388608t", "1kk"])
+@pytest.mark.parametrize(
+    "text", ["", "m", "-1", "1x", "1..5g", "1e3", "0x10", "٣m", "9" * 30, "8388608t", "1kk"]
+)
 def test_C16_what_is_no_size_is_refused(text):
     with pytest.raises(Invalid):
         units.parse_size(text)
@@ -58,7 +68,9 @@ def test_shown_sizes():
     assert units.show_size(1536, binary=True) == "1.5KiB"
 
 
-@pytest.mark.parametrize(("text", "number"), [("TERM", 15), ("SIGTERM", 15), ("sigkill", 9), ("9", 9), ("RTMIN+3", 37), ("64", 64)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("TERM", 15), ("SIGTERM", 15), ("sigkill", 9), ("9", 9), ("RTMIN+3", 37), ("64", 64)]
+)
 def test_signals(text, number):
     assert number_of(text) == number
 

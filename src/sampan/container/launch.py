@@ -15,7 +15,6 @@ from sampan.container.stdio import fill_standard_descriptors
 from sampan.container.supervisor import Signals, Supervisor
 from sampan.core import strictjson
 from sampan.core.errors import KINDS, Internal, SampanError, from_os_error
-from sampan.engine.program import preload
 from sampan.linux import syscalls
 from sampan.linux.privileges import close_from
 from sampan.linux.processes import set_name
@@ -120,9 +119,11 @@ def report_error(report: int, error: SampanError) -> None:
 
 
 def warm_up() -> None:
-    """Loads what would otherwise be loaded when first needed, where no file can be opened any more."""
+    """Loads what would otherwise be loaded when first needed, where no file can be opened any more.
+
+    What running a program needs was imported when it was loaded.
+    """
     syscalls.load()
-    preload()
     strictjson.dumps(Exit(0, "", 0))
     "\0é".encode("unicode_escape")
     b"\xff".decode("ascii", "replace")

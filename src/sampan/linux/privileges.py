@@ -8,6 +8,7 @@ kernel keeps capabilities for each thread. Nothing here gives a privilege.
 from __future__ import annotations
 
 import os
+import resource
 
 from sampan.core.errors import Denied, Internal, Invalid, from_os_error
 from sampan.linux import syscalls
@@ -145,8 +146,6 @@ def set_rlimits(limits: dict[str, tuple[int, int]]) -> None:
         Invalid: no such limit; soft above hard; out of range.
         Denied: a hard limit above the present one.
     """
-    import resource
-
     for name, (soft, hard) in limits.items():
         number = getattr(resource, name, None) if name.startswith("RLIMIT_") else None
         if number is None:
