@@ -10,7 +10,7 @@ SOURCE = Path(__file__).parents[2] / "src"
 MODULES = [path.stem for path in sorted((SOURCE / "sampan/linux").glob("[a-z]*.py"))]
 HEAVY = {
     "ctypes", "dataclasses", "typing", "json", "re", "argparse", "socket", "subprocess", "enum", "signal", "threading",
-    "pathlib", "tempfile", "shutil", "logging", "asyncio", "contextlib", "resource",
+    "pathlib", "tempfile", "shutil", "logging", "asyncio", "contextlib",
 }  # fmt: skip
 
 
