@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -110,10 +111,17 @@ class Daemon:
 
 
 @pytest.fixture
-def containerd(tmp_path):
+def short():
+    """A folder with a short name: sockets' paths are bounded, and podman's own too."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="sp-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def containerd(short):
     """`ctr`, talking to a containerd of its own."""
-    folder = tmp_path / "containerd"
-    folder.mkdir()
+    folder = short
     address = f"{folder}/c.sock"
     (folder / "config.toml").write_text(
         f'version = 2\nroot = "{folder}/root"\nstate = "{folder}/state"\n'
@@ -135,10 +143,9 @@ def containerd(tmp_path):
 
 
 @pytest.fixture
-def docker(tmp_path):
+def docker(short):
     """`docker`, talking to a dockerd (and its containerd) of its own."""
-    folder = tmp_path / "docker"
-    folder.mkdir()
+    folder = short
     (folder / "empty.json").write_text("{}")
     socket_path = f"unix://{folder}/d.sock"
     daemon = Daemon(
@@ -162,9 +169,9 @@ def docker(tmp_path):
 
 
 @pytest.fixture
-def podman(tmp_path):
+def podman(short):
     """`podman` with a storage of its own."""
-    folder = tmp_path / "podman"
+    folder = short
 
     def podman(*words):
         return subprocess.run(

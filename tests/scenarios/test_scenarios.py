@@ -95,9 +95,14 @@ def test_S2_skopeo_reads_it(server, pushed):
 
 
 @needs("docker-registry", "containerd", "ctr")
-def test_S2_containerd_pulls_it(containerd, server, pushed):
+def test_S2_containerd_pulls_it(containerd, server, pushed, tmp_path):
     ca = f"{server.certificates}/{server.host}/ca.crt"
-    done = containerd("images", "pull", "--tlscacert", ca, "--user", "ann:secret", pushed)
+    hosts = tmp_path / "hosts" / server.host
+    hosts.mkdir(parents=True)
+    (hosts / "hosts.toml").write_text(
+        f'[host."https://{server.host}"]\ncapabilities = ["pull", "resolve"]\nca = "{ca}"\n'
+    )
+    done = containerd("images", "pull", "--hosts-dir", str(hosts.parent), "--user", "ann:secret", pushed)
     assert done.returncode == 0, done.stderr
     assert pushed in containerd("images", "ls", "-q").stdout
 

@@ -60,7 +60,7 @@ def _scan_explained(text: str) -> tuple[Any, int]:
     except SystemError:  # the scanner takes its exception's class from json.decoder, if that is loaded
         pass
     try:
-        import json.decoder
+        import json.decoder  # noqa: F401 - for the scanner
 
         return _scan(text, 0)
     except ImportError:  # a jailed process opens no files, not even for an explanation
