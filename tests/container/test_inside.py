@@ -83,7 +83,7 @@ def test_files_can_be_reached_running_or_not(world, alive):
         os.write(write, os.read(os.open("data", os.O_RDONLY, dir_fd=root), 100))
         os.write(os.open("new", os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=root), b"copied in")
 
-    inside.with_files(entry, work)
+    inside.with_files(entry, work, writes=True)
     os.close(write)
     with open(read, "rb") as pipe:
         assert pipe.read() == b"from the image"
@@ -99,4 +99,4 @@ def test_an_error_of_the_work_comes_out(world):
         raise NotFound("no such file: /x")
 
     with pytest.raises(NotFound, match="/x"):
-        inside.with_files(entry, work)
+        inside.with_files(entry, work, writes=True)

@@ -10,7 +10,7 @@ from sampan.container.launch import Run, begin, hear_report, launch, report_erro
 from sampan.container.reaper import ended
 from sampan.container.records import Exit
 from sampan.container.supervisor import Supervisor
-from sampan.core.errors import Precondition, SampanError, from_os_error
+from sampan.core.errors import Denied, Precondition, SampanError, from_os_error
 from sampan.linux import namespaces
 from sampan.linux.cgroups import Cgroup
 
@@ -74,12 +74,17 @@ def _prepare(entry: Entry, roots: Roots, wanted: Process, keep_stdin: bool, mode
     return Run(supervisor, -1, grants.limits)
 
 
-def with_files(entry: Entry, work: Callable[[int], None]) -> None:
+def with_files(entry: Entry, work: Callable[[int], None], *, writes: bool) -> None:
     """Calls `work` with a descriptor of the container's root filesystem, mounts included, in a child process.
 
-    The container may run or not; in the child, its mount namespace is entered or made.
+    The container may run or not; in the child, its mount namespace is entered or made. There, nothing can be
+    imported any more.
+
+    Args:
+        writes: whether `work` changes files.
 
     Raises:
+        Denied: it `writes`, and the files are those of the image (without a mount namespace).
         SampanError: what `work` raised.
     """
 
@@ -87,9 +92,15 @@ def with_files(entry: Entry, work: Callable[[int], None]) -> None:
         try:
             if entry.is_alive():
                 root, spaces = _world_of(entry)
+                private = bool(spaces)
                 _enter(spaces)
             else:
-                root = walls.build(entry.folder, entry.container, entry.spec).root
+                world = walls.build(entry.folder, entry.container, entry.spec)
+                root, private = world.root, world.private
+            if writes and not private:
+                raise Denied(
+                    "without a mount namespace, a container's files are the image's own, and read-only"
+                )
             work(root)
         except OSError as error:
             report_error(report, from_os_error(error, f"copy files of container {entry.container.name}"))
@@ -100,7 +111,11 @@ def with_files(entry: Entry, work: Callable[[int], None]) -> None:
         os.write(report, b"{}")
         os._exit(0)
 
-    os.waitpid(_fork(child), 0)
+    if entry.is_alive():
+        os.waitpid(_fork(child), 0)
+    else:
+        with entry.lock():  # its files must not be mounted twice
+            os.waitpid(_fork(child), 0)
 
 
 def _fork(child: Callable[[int], NoReturn]) -> int:

@@ -194,7 +194,7 @@ def read_tar(stream: Seekable, tree: Tree, *, whiteouts: bool = True) -> None:
     """
     added: set[str] = set()
     hides: list[tuple[str, bool]] = []
-    for header in TarReader(_Seekable(stream)):  # type: ignore[arg-type]
+    for header in TarReader(_Seekable(stream)):
         path = entry_path(header.name.decode(errors="surrogateescape"))
         parent, name = split(path)
         if whiteouts and name.startswith(_WHITEOUT):

@@ -12,8 +12,15 @@ from sampan.core.errors import DataLoss, Invalid
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Protocol
 
-    from sampan.image.layerstream import LayerStream
+    class Stream(Protocol):
+        """What a tar is read from; both give fewer bytes than asked for only at its end."""
+
+        def read(self, size: int, /) -> bytes: ...
+
+        def skip(self, size: int, /) -> int: ...
+
 
 BLOCK = 512
 MAX_PATH = 4096
@@ -47,7 +54,7 @@ class Entry:
 class TarReader:
     """The entries of a tar stream, in order; `read` gives the content of the one that came last."""
 
-    def __init__(self, stream: LayerStream) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._left = 0
         self._padding = 0
