@@ -6,6 +6,8 @@ end and streams that end early are refused, not passed over.
 
 from __future__ import annotations
 
+import sys
+
 from sampan.core.errors import DataLoss, Exhausted, Invalid
 
 TYPE_CHECKING = False
@@ -102,7 +104,10 @@ def _decoder(kind: str) -> Any:
         import lzma
 
         return lzma.LZMADecompressor(memlimit=256 << 20)
-    from backports import zstd
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
 
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: MAX_WINDOW})
 

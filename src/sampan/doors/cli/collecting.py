@@ -38,4 +38,6 @@ def collect(context: Context, store: ContentStore) -> Collected:
 
     removed = snapshots.prune([image.chain_id for image in list_images(store)], in_use)
     pruned = store.prune()
-    return Collected(pruned.digests, removed, pruned.bytes + sum(sizes[chain_id] for chain_id in removed))
+    return Collected(
+        pruned.digests, removed, pruned.bytes + sum(sizes.get(chain_id, 0) for chain_id in removed)
+    )

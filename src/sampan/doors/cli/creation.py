@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sampan.doors.cli.context import Context
     from sampan.doors.cli.options import Arguments
     from sampan.image.images import Image
+    from sampan.image.snapshots import Snapshots
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ROOTS_CAPABILITIES = ["CAP_NET_BIND_SERVICE", "CAP_DAC_OVERRIDE", "CAP_FOWNER"]
@@ -81,14 +82,20 @@ def create(context: Context, args: Arguments) -> Entry:
     _check_words(args)
     container_id = new_id()
     source = plain_file(args.operands[0])
-    if source.endswith(TEXT_SUFFIX):
-        what = _from_file(args, f"{context.roots.containers}/{container_id}/module.wasm")
-    elif source:
-        what = _from_file(args, source)
+    if source:
+        module = f"{context.roots.containers}/{container_id}/module.wasm"
+        what = _from_file(args, module if source.endswith(TEXT_SUFFIX) else source)
+        entry = _record(context, args, what, container_id)
     else:
-        what = _from_image(context, args)
-    container, spec = _translate(context, args, what, container_id)
-    entry = Containers(context.roots).create(container, spec)
+        from sampan.image.snapshots import Snapshots
+
+        image = find_or_pull(
+            context, args.operands[0], args.value("pull"), args.value("platform"), quiet=args.on("quiet")
+        )
+        snapshots = Snapshots(f"{context.roots.images}/snapshots")
+        with snapshots.hold():  # nobody may prune the snapshot before the container is on record
+            entry = _record(context, args, _from_image(context, args, image, snapshots), container_id)
+    container = entry.container
     if source.endswith(TEXT_SUFFIX):
         _translate_text(source, container.module)
     publish(context.roots, "container", "create", container_id, name=container.name, image=container.image)
@@ -128,14 +135,13 @@ def _translate_text(source: str, target: str) -> None:
     durable.write_file(target, wat_to_wasm(text))
 
 
-def _from_image(context: Context, args: Arguments) -> _What:
-    from sampan.image.snapshots import Snapshots
+def _record(context: Context, args: Arguments, what: _What, container_id: str) -> Entry:
+    container, spec = _translate(context, args, what, container_id)
+    return Containers(context.roots).create(container, spec)
 
-    image = find_or_pull(
-        context, args.operands[0], args.value("pull"), args.value("platform"), quiet=args.on("quiet")
-    )
-    store = image.store
-    rootfs = Snapshots(f"{context.roots.images}/snapshots").prepare(store, image)
+
+def _from_image(context: Context, args: Arguments, image: Image, snapshots: Snapshots) -> _What:
+    rootfs = snapshots.prepare(image.store, image)
     for name in image.reserved_labels:
         context.warn(f"the image's label {name} is reserved and left out")
     config = image.container_config

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
 from sampan.container.store import Containers
+from sampan.core.errors import NotFound
 from sampan.core.units import show_size
 from sampan.doors.cli import listing
+from sampan.doors.cli.metering import Usage, measure
 from sampan.doors.cli.options import Command, switch
 from sampan.doors.cli.output import FORMAT, NO_TRUNC, SHORT_ID, Column, show
-from sampan.doors.cli.processes import usage_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from sampan.doors.cli.context import Context
     from sampan.doors.cli.options import Arguments
 
-NOT_COUNTED = "--"
 INTERVAL = 1.0
-FIRST_INTERVAL = 0.1
+UNKNOWN = "--"
+CLEAR = "\033[H\033[J"
+NOTHING = Usage(0, 0, 0, 0, 0)
 COLUMNS = [
     Column("ID", "CONTAINER ID"),
     Column("Name", "NAME"),
@@ -33,56 +34,73 @@ COLUMNS = [
     Column("NetIO", "NET I/O"),
     Column("BlockIO", "BLOCK I/O"),
     Column("PIDs", "PIDS"),
+    Column("Container", "CONTAINER", shown=False),
 ]
 
 
 def run(context: Context, args: Arguments) -> int:
-    before: dict[str, tuple[int, int]] = {}
-    _measure(context, args, before)
-    time.sleep(FIRST_INTERVAL)
-    redraw = os.isatty(1) and not args.value("format")
+    containers = Containers(context.roots)
+    for name in args.operands:
+        containers.find(name)
+    redraws = sys.stdout.isatty() and not args.given("format")
+    before: dict[str, Usage] = {}
     while True:
-        rows = _measure(context, args, before)
-        if redraw and not args.on("no-stream"):
-            print("\x1b[2J\x1b[H", end="")
+        chosen = _chosen(containers, args)
+        if args.operands and not chosen:  # all that were asked for are removed
+            return 0
+        if not before:
+            before = {entry.container.id: measure(entry) or NOTHING for _, entry in chosen}
+            time.sleep(INTERVAL)
+        now = {entry.container.id: measure(entry) or NOTHING for _, entry in chosen}
+        rows = [_row(name, entry, before, now, args) for name, entry in chosen]
+        if redraws and not args.on("no-stream"):
+            print(CLEAR, end="")
         show(rows, COLUMNS, args.value("format"))
         sys.stdout.flush()
         if args.on("no-stream"):
             return 0
+        before = now
         time.sleep(INTERVAL)
 
 
-def _measure(context: Context, args: Arguments, before: dict[str, tuple[int, int]]) -> list[dict[str, Any]]:
-    """One row a container; `before` has the last time and CPU time of each, in ns, and is brought up to date."""
-    rows = []
-    for entry in _chosen(context, args):
-        now, usage = time.monotonic_ns(), usage_of(entry)
-        then, cpu = before.get(entry.container.id, (now, usage.cpu_ns))
-        before[entry.container.id] = now, usage.cpu_ns
-        used = max(0, usage.memory - usage.memory_inactive)
-        limit = usage.memory_limit or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        container_id = entry.container.id
-        rows.append(
-            {
-                "ID": container_id if args.on("no-trunc") else container_id[:SHORT_ID],
-                "Container": container_id,
-                "Name": entry.container.name,
-                "CPUPerc": f"{100 * (usage.cpu_ns - cpu) / max(1, now - then):.2f}%",
-                "MemUsage": f"{show_size(used, binary=True)} / {show_size(limit, binary=True)}",
-                "MemPerc": f"{100 * used / limit:.2f}%",
-                "NetIO": NOT_COUNTED,
-                "BlockIO": NOT_COUNTED,
-                "PIDs": str(usage.pids),
-            }
-        )
-    return rows
-
-
-def _chosen(context: Context, args: Arguments) -> list[Entry]:
-    containers = Containers(context.roots)
+def _chosen(containers: Containers, args: Arguments) -> list[tuple[str, Entry]]:
+    """The containers that are meant and still there, each as it was named."""
     if not args.operands:
-        return [e for e in containers.all() if args.on("all") or e.is_alive()]
-    return [containers.find(name) for name in args.operands]
+        entries = [entry for entry in containers.all() if args.on("all") or entry.is_alive()]
+        return [(entry.container.id, entry) for entry in entries]
+    found = []
+    for name in args.operands:
+        try:
+            found.append((name, containers.find(name)))
+        except NotFound:
+            continue
+    return found
+
+
+def _row(
+    name: str, entry: Entry, before: dict[str, Usage], now: dict[str, Usage], args: Arguments
+) -> dict[str, Any]:
+    container = entry.container
+    usage = now[container.id]
+    memory = f"{show_size(usage.memory, binary=True)} / {show_size(usage.memory_limit, binary=True)}"
+    return {
+        "Container": name if args.on("no-trunc") or name != container.id else name[:SHORT_ID],
+        "ID": container.id if args.on("no-trunc") else container.id[:SHORT_ID],
+        "Name": container.name,
+        "CPUPerc": f"{_cpu_percent(before.get(container.id, NOTHING), usage):.2f}%",
+        "MemUsage": memory,
+        "MemPerc": f"{100 * usage.memory / usage.memory_limit if usage.memory_limit else 0:.2f}%",
+        "NetIO": UNKNOWN,
+        "BlockIO": UNKNOWN,
+        "PIDs": str(usage.pids),
+    }
+
+
+def _cpu_percent(before: Usage, now: Usage) -> float:
+    """100 for one CPU that is busy all the time; 0 where there is nothing to compare with."""
+    if not before.at or not now.at or now.cpu < before.cpu:
+        return 0.0
+    return 100 * (now.cpu - before.cpu) / max(1, now.at - before.at)
 
 
 COMMAND = Command(
@@ -91,11 +109,12 @@ COMMAND = Command(
     listing.SUMMARIES["stats"],
     run,
     [
-        switch("all", "Show all containers, not only the running ones", "a"),
+        switch("all", "Show all containers (default: those that run)", "a"),
         FORMAT,
-        switch("no-stream", "Print once and exit"),
+        switch("no-stream", "Show it once"),
         NO_TRUNC,
     ],
     operands="container",
-    examples=["sampan stats --no-stream", "sampan stats --format '{{.Name}} {{.MemUsage}}' web"],
+    examples=["sampan stats --no-stream", "sampan stats web worker"],
+    notes="What goes over the network and to the disk is not counted: '--'.",
 )
