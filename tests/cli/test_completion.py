@@ -5,9 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from .conftest import Sampan
 
 from sampan.doors.cli import listing
+
+from .conftest import Sampan
 
 
 def answers(sampan: Sampan, *words: str) -> list[str]:

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from .conftest import Sampan
 
 from sampan.testing.registry import Fault, Registry
+
+from .conftest import Sampan
 
 HELLO = Path(__file__).parents[2] / "examples" / "01-hello" / "hello.wasm"
 DIGEST = r"sha256:[0-9a-f]{64}"
@@ -396,5 +397,7 @@ def test_an_image_that_a_container_uses_stays(sampan: Sampan) -> None:
     assert sampan.ok("images", "--format", "{{.Repository}} {{.Containers}}") == "hello 1\n"
     assert sampan.ok("info", "-f", "{{.Containers}} {{.Running}} {{.Images}}") == "1 0 1\n"
     assert sampan.ok("rmi", "-f", "hello").startswith("Untagged: hello:latest\nDeleted: ")
-    assert re.match(r"Deleted Containers:\n[0-9a-f]{64}\n\nTotal reclaimed", sampan.ok("container", "prune", "-f"))
+    assert re.match(
+        r"Deleted Containers:\n[0-9a-f]{64}\n\nTotal reclaimed", sampan.ok("container", "prune", "-f")
+    )
     assert sampan.ok("info", "-f", "{{.Containers}}") == "0\n"

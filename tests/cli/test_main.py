@@ -7,10 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from .conftest import Sampan
 
 from sampan import __version__
 from sampan.doors.cli import listing
+
+from .conftest import Sampan
 
 BUILT = sorted(
     path.stem

@@ -15,7 +15,9 @@ def get_name():
 
 
 def get_version():
-    return subprocess.run([*SAMPAN, "--version"], capture_output=True, text=True, check=True).stdout.split()[-1]
+    return subprocess.run([*SAMPAN, "--version"], capture_output=True, text=True, check=True).stdout.split()[
+        -1
+    ]
 
 
 def get_wasi_versions():

@@ -4,10 +4,11 @@ import http.client
 import time
 
 import pytest
-from .conftest import EXAMPLES
 
 from sampan.container import control, lifecycle
 from sampan.engine.grants import Network, PortMap
+
+from .conftest import EXAMPLES
 
 SERVER = EXAMPLES / "02-http-server" / "http-server.wasm"
 

@@ -6,11 +6,12 @@ import signal
 import time
 
 import pytest
-from .conftest import zygote_pid
 
 from sampan.container import lifecycle
 from sampan.container.records import Restart
 from sampan.core.errors import Exists, NotFound, Precondition
+
+from .conftest import zygote_pid
 
 
 def until(condition, seconds=20):

@@ -1,6 +1,7 @@
 import errno
 
 import pytest
+
 from sampan.core import errors
 
 
@@ -22,7 +23,8 @@ def test_the_fix_follows_the_message():
 @pytest.mark.parametrize(
     ("number", "kind"),
     [
-        (errno.ENOSPC, "EXHAUSTED"), (errno.EDQUOT, "EXHAUSTED"), (errno.EMFILE, "EXHAUSTED"), (errno.ENOMEM, "EXHAUSTED"),
+        (errno.ENOSPC, "EXHAUSTED"), (errno.EDQUOT, "EXHAUSTED"), (errno.EMFILE, "EXHAUSTED"),
+        (errno.ENOMEM, "EXHAUSTED"),
         (errno.EAGAIN, "EXHAUSTED"), (errno.EROFS, "DENIED"), (errno.EACCES, "DENIED"), (errno.ENOENT, "NOT_FOUND"),
         (errno.EEXIST, "EXISTS"), (errno.EIO, "DATA_LOSS"), (errno.ELOOP, "INTERNAL"),
     ],

@@ -1,4 +1,5 @@
 import pytest
+
 from sampan.core.errors import Invalid
 from sampan.core.record import Record, pascal
 

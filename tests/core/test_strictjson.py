@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sampan.core import strictjson
 from sampan.core.errors import Exhausted, Invalid, SampanError
 
@@ -67,7 +68,7 @@ def test_R14_other_encodings_and_lone_surrogates_are_refused(data):
 
 @pytest.mark.parametrize("text", ["", " ", "{", '{"a"', "[1,]", "[1] 2", "{'a':1}", "tru", '"\n"'])
 def test_broken_json_is_refused_with_one_sentence(text):
-    with pytest.raises(Invalid, match="^the manifest"):
+    with pytest.raises(Invalid, match=r"^the manifest"):
         strictjson.loads(text.encode(), what="the manifest")
 
 

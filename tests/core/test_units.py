@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sampan.core import units
 from sampan.core.errors import Invalid
 from sampan.core.signals import number_of

@@ -13,9 +13,8 @@ from sampan.engine.grants import Grants, Limits, Network, PortMap
 from sampan.engine.program import Engine
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import RunGuest
-
     from sampan.engine.program import Program
+    from tests.engine.conftest import RunGuest
 
 # A command whose `run` returns ok (0) or error (1), or does what the body says.
 COMMAND = """(component

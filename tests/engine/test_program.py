@@ -15,9 +15,8 @@ from sampan.engine.grants import Grants, Limits
 from sampan.engine.program import Engine
 
 if TYPE_CHECKING:
-    from tests.engine.conftest import RunGuest
-
     from sampan.engine.program import Program
+    from tests.engine.conftest import RunGuest
 
 EXIT = """(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") 1)
