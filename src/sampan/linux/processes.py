@@ -9,12 +9,38 @@ from __future__ import annotations
 import os
 
 from sampan.core.errors import Invalid, NotFound, Precondition, from_os_error
+from sampan.core.record import Record
 from sampan.linux import syscalls
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 MAX_SIGNAL = 64
+
+
+class Stat(Record):
+    """A process at one moment: its parent's pid, terminal (a device number, 0 for none), CPU time of all its threads
+    in ns, when it began in ns since boot, threads, and resident memory in bytes.
+    """
+
+    parent: int
+    terminal: int
+    cpu_ns: int
+    began_ns: int
+    threads: int
+    memory: int
+
+
+def read_stat(pid: int) -> Stat:
+    """What /proc/PID/stat says.
+
+    Raises:
+        NotFound: there is no such process.
+    """
+    fields = [int(field) for field in _stat(pid)[1:]]
+    tick = 10**9 // os.sysconf("SC_CLK_TCK")
+    cpu, began = (fields[10] + fields[11]) * tick, fields[18] * tick
+    return Stat(fields[0], fields[3], cpu, began, fields[16], fields[20] * os.sysconf("SC_PAGE_SIZE"))
 
 
 def start_time(pid: int) -> int:

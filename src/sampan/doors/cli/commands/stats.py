@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sampan.doors.cli.options import Arguments
 
 INTERVAL = 1.0
+FIRST_INTERVAL = 0.25
 UNKNOWN = "--"
 CLEAR = "\033[H\033[J"
 NOTHING = Usage(0, 0, 0, 0, 0)
@@ -50,7 +51,7 @@ def run(context: Context, args: Arguments) -> int:
             return 0
         if not before:
             before = {entry.container.id: measure(entry) or NOTHING for _, entry in chosen}
-            time.sleep(INTERVAL)
+            time.sleep(FIRST_INTERVAL)
         now = {entry.container.id: measure(entry) or NOTHING for _, entry in chosen}
         rows = [_row(name, entry, before, now, args) for name, entry in chosen]
         if redraws and not args.on("no-stream"):
