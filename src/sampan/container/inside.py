@@ -63,7 +63,7 @@ def _prepare(entry: Entry, roots: Roots, wanted: Process, keep_stdin: bool, mode
     world = walls.join(container, spec, root, private=bool(spaces))
     program, grants = workload.load(world, roots, None)
     if walls.CGROUP not in world.absent:
-        Cgroup(container.id).attach(os.getpid())
+        Cgroup(container.id).attach()
     stdio.arrange(mode, keep_stdin=keep_stdin, terminal=False)
     supervisor = Supervisor(lambda: program.run(grants), signals, stdio.Ends(), None, None, {})
     warm_up()

