@@ -17,13 +17,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sampan.container.records import Container
     from sampan.core.roots import Roots
 
 MAX_BYTES = 4 << 20
 
 
 class Event(Record):
-    """`type` container or image, `action` as Docker names it (create, start, die, …), `time` in ns."""
+    """`type` container or image, `action` as Docker names it (create, start, die, …), `time` in ns.
+
+    `attributes` are the name, what the action has to say, and of a container also its image and its labels.
+    """
 
     type: str
     action: str
@@ -32,7 +36,13 @@ class Event(Record):
     attributes: dict[str, str] = {}
 
 
-def publish(roots: Roots, kind: str, action: str, subject: str, **attributes: str) -> None:
+def publish_container(roots: Roots, container: Container, action: str, **attributes: str) -> None:
+    """Tells who listens what happened to a container."""
+    known = {**container.labels, "name": container.name, "image": container.image}
+    publish(roots, "container", action, container.id, {**known, **attributes})
+
+
+def publish(roots: Roots, kind: str, action: str, subject: str, attributes: dict[str, str]) -> None:
     """Tells who listens; a run folder that cannot be written costs the event, never the action."""
     line = strictjson.dumps(Event(kind, action, subject, time.time_ns(), attributes)) + b"\n"
     try:

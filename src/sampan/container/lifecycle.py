@@ -9,7 +9,7 @@ import os
 import time
 
 from sampan.container import control, process, reaper
-from sampan.container.events import publish
+from sampan.container.events import publish, publish_container
 from sampan.container.launch import hear_report
 from sampan.container.records import Exit, Restarts
 from sampan.container.stdio import CAPTURE
@@ -49,7 +49,7 @@ def start_here(entry: Entry, roots: Roots, mode: str) -> int:
         except SampanError:
             reaper.reap(entry, roots, pid)
             raise
-    _tell(entry, roots, "start")
+    publish_container(roots, entry.container, "start")
     return pid
 
 
@@ -77,7 +77,7 @@ def start(entry: Entry, roots: Roots, mode: str = CAPTURE) -> None:
         finally:
             connection.close()
         hear_report(read)
-    _tell(entry, roots, "start")
+    publish_container(roots, entry.container, "start")
 
 
 def _begin(entry: Entry) -> None:
@@ -205,7 +205,7 @@ def kill(entry: Entry, roots: Roots, number: int) -> None:
         processes.send_signal(run.pid, run.start_time, number)
     except NotFound:
         raise Precondition(f"container {entry.container.name} is not running") from None
-    _tell(entry, roots, "kill", signal=str(number))
+    publish_container(roots, entry.container, "kill", signal=str(number))
 
 
 def _stopped_by_user(entry: Entry) -> None:
@@ -230,7 +230,7 @@ def stop(entry: Entry, roots: Roots, number: int, timeout: float | None) -> Exit
             record = wait(entry)
     except Precondition:  # it ended by itself in between
         record = entry.exit()
-    _tell(entry, roots, "stop")
+    publish_container(roots, entry.container, "stop")
     return record
 
 
@@ -276,7 +276,7 @@ def remove_broken(container_id: str, roots: Roots) -> None:
     except SampanError:  # as in `discard`
         pass
     containers.remove(container_id)
-    publish(roots, "container", "destroy", container_id)
+    publish(roots, "container", "destroy", container_id, {})
 
 
 def discard(entry: Entry, roots: Roots) -> None:
@@ -288,11 +288,4 @@ def discard(entry: Entry, roots: Roots) -> None:
     Containers(roots).remove(entry.container.id)
     for volume in entry.container.volumes:
         durable.remove_tree(volume)
-    _tell(entry, roots, "destroy")
-
-
-def _tell(entry: Entry, roots: Roots, action: str, **attributes: str) -> None:
-    container = entry.container
-    publish(
-        roots, "container", action, container.id, name=container.name, image=container.image, **attributes
-    )
+    publish_container(roots, entry.container, "destroy")

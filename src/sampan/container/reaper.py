@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from sampan.container.events import publish
+from sampan.container.events import publish_container
 from sampan.container.records import Exit
 from sampan.core.errors import SampanError
 from sampan.linux.cgroups import Cgroup
@@ -49,16 +49,7 @@ def conclude(entry: Entry, roots: Roots, wait_status: int) -> Exit:
     except SampanError:  # an `exec` of it still runs; `rm` tries again
         pass
     record = entry.exit() or seen
-    container = entry.container
-    publish(
-        roots,
-        "container",
-        "die",
-        container.id,
-        name=container.name,
-        image=container.image,
-        exitCode=str(record.code),
-    )
+    publish_container(roots, entry.container, "die", exitCode=str(record.code))
     return record
 
 

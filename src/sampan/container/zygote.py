@@ -16,7 +16,7 @@ import sys
 import time
 
 from sampan.container import control, process, stdio
-from sampan.container.events import publish
+from sampan.container.events import publish_container
 from sampan.container.launch import report_error, warm_up
 from sampan.container.lifecycle import discard
 from sampan.container.reaper import conclude, wait_status_of
@@ -161,7 +161,7 @@ class Zygote:
         nobody = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
         self._fork(entry.container.id, nobody, stdio.CAPTURE)
         os.close(nobody)
-        publish(self._roots, "container", "start", entry.container.id, name=entry.container.name)
+        publish_container(self._roots, entry.container, "start")
 
     def _resume(self) -> None:
         """Takes up what a zygote that was killed left: containers to restart, and some to remove."""

@@ -6,7 +6,7 @@ import os
 import time
 
 from sampan.container import walls
-from sampan.container.events import publish
+from sampan.container.events import publish_container
 from sampan.container.records import RESOLVER_FILES, Container
 from sampan.container.store import Containers, new_id
 from sampan.core.errors import Exhausted, Exists, Invalid
@@ -98,7 +98,7 @@ def create(context: Context, args: Arguments) -> Entry:
     container = entry.container
     if source.endswith(TEXT_SUFFIX):
         _translate_text(source, container.module)
-    publish(context.roots, "container", "create", container_id, name=container.name, image=container.image)
+    publish_container(context.roots, container, "create")
     if args.value("cidfile"):
         _write_cidfile(args.value("cidfile"), container_id)
     return entry

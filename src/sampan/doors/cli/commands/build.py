@@ -23,7 +23,12 @@ _NO_RUN = "it is for RUN, and nothing runs in a build"
 
 
 def run(context: Context, args: Arguments) -> int:
+    from sampan.container.events import publish
+
     image = _build(context, args)
+    for name in args.values("tag") or [""]:
+        familiar = parse_reference(name).tagged().familiar if name else ""
+        publish(context.roots, "image", "build", image.id, {"name": familiar})
     if path := args.value("iidfile"):
         from sampan.linux.durable import write_file
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from sampan.container import inside, stdio
+from sampan.container.events import publish_container
 from sampan.container.store import Containers
 from sampan.core.errors import Invalid, Precondition, Unimplemented
 from sampan.core.spec.runtime import Process
@@ -29,10 +30,14 @@ def run(context: Context, args: Arguments) -> int:
     session.flush()
     if detached:
         inside.execute(entry, context.roots, process, keep_stdin=False, mode=stdio.NOWHERE)
+        publish_container(context.roots, entry.container, "exec_start")
         return 0
     pid = inside.execute(entry, context.roots, process, keep_stdin=args.on("interactive"))
+    publish_container(context.roots, entry.container, "exec_start")
     session.wait_for_child(pid, lambda number: os.kill(pid, number))
-    return inside.reap_execution(pid).code
+    code = inside.reap_execution(pid).code
+    publish_container(context.roots, entry.container, "exec_die", exitCode=str(code))
+    return code
 
 
 def _check_terminal(*, interactive: bool) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, args: Arguments) -> int:
+    from sampan.container.events import publish
     from sampan.image.archives import load
     from sampan.image.store import ContentStore
 
@@ -24,6 +25,7 @@ def run(context: Context, args: Arguments) -> int:
         raise Precondition("there is no archive on standard input", fix="name one with -i")
     for name in load(ContentStore(context.roots.images), path or sys.stdin.buffer):
         repository, tag = split_name(name)
+        publish(context.roots, "image", "load", f"{repository}:{tag}", {"name": repository})
         print(f"Loaded image: {repository}:{tag}")
     return 0
 

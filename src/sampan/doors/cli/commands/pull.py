@@ -38,6 +38,7 @@ def pull(context: Context, reference: Reference, platform: str, *, quiet: bool =
     Raises:
         SampanError: as `Registry.pull`.
     """
+    from sampan.container.events import publish
     from sampan.doors.cli.progress import shown
     from sampan.doors.cli.registries import open_registry
     from sampan.image.platforms import parse_platform
@@ -48,6 +49,7 @@ def pull(context: Context, reference: Reference, platform: str, *, quiet: bool =
     before = store.names().get(str(reference))
     with open_registry(context) as registry, shown(context.env, quiet=quiet) as progress:
         found = registry.pull(reference, store, wanted, progress)
+    publish(context.roots, "image", "pull", reference.familiar, {"name": reference.familiar_name})
     return found.digest, before is None or before.digest != found.digest
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, args: Arguments) -> int:
+    from sampan.container.events import publish
     from sampan.doors.cli.progress import shown
     from sampan.doors.cli.registries import open_registry, with_default_tag
     from sampan.image.store import ContentStore
@@ -29,6 +30,7 @@ def run(context: Context, args: Arguments) -> int:
         print(f"The push refers to repository [{reference.name}]", flush=True)
     with open_registry(context) as registry, shown(context.env, quiet=quiet) as progress:
         pushed = registry.push(store, descriptor, reference, progress)
+    publish(context.roots, "image", "push", reference.familiar, {"name": reference.familiar_name})
     if quiet:
         print(reference)
     else:

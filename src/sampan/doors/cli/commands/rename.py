@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.container.events import publish
+from sampan.container.events import publish_container
 from sampan.container.store import Containers
 from sampan.doors.cli import listing
 from sampan.doors.cli.options import Command
@@ -18,16 +18,7 @@ def run(context: Context, args: Arguments) -> int:
     entry = containers.find(args.operands[0])
     before = entry.container.name
     containers.rename(entry, args.operands[1])
-    container = entry.container
-    publish(
-        context.roots,
-        "container",
-        "rename",
-        container.id,
-        name=container.name,
-        image=container.image,
-        oldName=before,
-    )
+    publish_container(context.roots, entry.container, "rename", oldName=before)
     return 0
 
 

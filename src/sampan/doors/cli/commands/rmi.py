@@ -28,6 +28,7 @@ def run(context: Context, args: Arguments) -> int:
 
 
 def _remove(context: Context, store: ContentStore, text: str, *, force: bool, prune: bool) -> None:
+    from sampan.container.events import publish
     from sampan.doors.cli.collecting import collect
     from sampan.image.images import find_image, list_images
 
@@ -43,9 +44,11 @@ def _remove(context: Context, store: ContentStore, text: str, *, force: bool, pr
         _check_unused(context, image)
     for name in doomed:
         store.untag(name)
+        publish(context.roots, "image", "untag", image.id, {"name": parse_reference(name).familiar})
         print(f"Untagged: {parse_reference(name).familiar}")
     if len(doomed) == len(names) and prune:
         collect(context, store)
+        publish(context.roots, "image", "delete", image.id, {})
         print(f"Deleted: {image.id}")
 
 

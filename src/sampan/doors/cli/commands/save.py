@@ -19,6 +19,7 @@ FORMATS = "oci-archive|docker-archive|oci-dir"
 
 
 def run(context: Context, args: Arguments) -> int:
+    from sampan.container.events import publish
     from sampan.image.images import find_image
     from sampan.image.platforms import parse_platform
     from sampan.image.saving import save
@@ -33,6 +34,8 @@ def run(context: Context, args: Arguments) -> int:
             raise Precondition("an archive is not written to a terminal", fix="name a file with -o")
         sink = sys.stdout.buffer
     save(store, images, sink, args.value("format"))
+    for text, image in zip(args.operands, images):
+        publish(context.roots, "image", "save", image.id, {"name": text})
     return 0
 
 

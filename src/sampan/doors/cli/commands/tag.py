@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, args: Arguments) -> int:
+    from sampan.container.events import publish
     from sampan.core.errors import Invalid
     from sampan.image.images import find_image
     from sampan.image.store import ContentStore
@@ -27,6 +28,7 @@ def run(context: Context, args: Arguments) -> int:
     image = find_image(store, source)
     # The name's own descriptor, not the chosen manifest's: a name for an index stays one for all platforms.
     store.tag(str(reference), store.names().get(image.name, image.descriptor))
+    publish(context.roots, "image", "tag", image.id, {"name": reference.familiar})
     return 0
 
 
