@@ -62,7 +62,8 @@ def _prepare(entry: Entry, roots: Roots, wanted: Process, keep_stdin: bool, mode
     root, spaces = _world_of(entry)
     world = walls.join(container, spec, root, private=bool(spaces))
     program, grants = workload.load(world, roots, None)
-    if walls.CGROUP not in world.absent:
+    run = entry.running
+    if run is not None and walls.CGROUP not in run.absent:
         Cgroup(container.id).attach()
     stdio.arrange(mode, keep_stdin=keep_stdin, terminal=False)
     supervisor = Supervisor(lambda: program.run(grants), signals, stdio.Ends(), None, None, {})

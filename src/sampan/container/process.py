@@ -69,7 +69,9 @@ def _prepare(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine 
     server = control.listen(entry.folder)
     supervisor = Supervisor(lambda: program.run(grants, on_bind), signals, ends, log, server, answers)
     pid = os.getpid()
-    entry.save_running(Running(pid, start_time(pid), boot_id(), time.time_ns(), world.missing))
+    entry.save_running(
+        Running(pid, start_time(pid), boot_id(), time.time_ns(), world.missing, sorted(world.absent))
+    )
     warm_up()
     walls.jail(world)
     return Run(supervisor, exit_fd, grants.limits, patience=PATIENCE if mode == stdio.ATTACHED else 0.0)

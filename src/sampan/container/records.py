@@ -63,7 +63,7 @@ class Container(Record):
 class Running(Record):
     """The process of a run: who it is (pid and start time, valid in one boot) and when it began (ns).
 
-    `missing` are the walls that could not be had, one sentence each.
+    `absent` are the names of walls that could not be had, `missing` says so in one sentence each.
     """
 
     pid: int
@@ -71,6 +71,7 @@ class Running(Record):
     boot_id: str
     started: int
     missing: list[str] = []
+    absent: list[str] = []
 
 
 class Exit(Record):
