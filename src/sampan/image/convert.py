@@ -99,7 +99,11 @@ def _to_container(
     annotations = {k: v for k, v in image.manifest.annotations.items() if k != KEPT_CONFIG}
     if image.files:
         annotations.setdefault(ANNOTATION_COMPAT, COMPAT)
-    is_same = platform is None and image.format in CONTAINER_FORMATS and KEPT_CONFIG not in image.manifest.annotations
+    is_same = (
+        platform is None
+        and image.format in CONTAINER_FORMATS
+        and KEPT_CONFIG not in image.manifest.annotations
+    )
     raw = image.read_raw_config() if is_same else b""
     return write_container(store, layers, config, annotations, docker=name == "docker", raw=raw)
 

@@ -110,6 +110,11 @@ def _check_words(args: Arguments) -> None:
     runvalues.check_log_driver(args.value("log-driver"))
     runvalues.one_of("pull", args.value("pull"), ("missing", "always", "never"))
     runvalues.one_of("engine", args.value("engine"), ("wasmtime",))
+    runvalues.parse_ports(args.values("publish"))
+    _limits(args)
+    _resources(args)
+    _rlimits(args)
+    _mount_wishes(args)
     for wall in args.values("waive"):
         runvalues.one_of("waive", wall, walls.WALLS)
     if args.on("rm") and runvalues.parse_restart(args.value("restart")).policy != "no":
