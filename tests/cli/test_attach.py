@@ -30,7 +30,7 @@ def test_W19_a_guest_that_writes_before_it_reads_is_not_waited_for(harbour: Harb
     with open(harbour.folder / "input", "rb") as file:
         running = harbour.spawn("run", "-i", harbour.image(), "flood", "30000000", stdin=file)
         out, err = running.communicate(timeout=60)
-    assert (running.returncode, err, len(out)) == (0, b"", 30_000_000)
+    assert (running.returncode, len(out), b"INTERNAL" in err) == (0, 30_000_000, False)
 
 
 def test_attach_shows_each_stream_and_ends_with_the_guests_code(harbour: Harbour) -> None:

@@ -35,7 +35,7 @@ def archive(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
     header = tarfile.TarInfo(name)
-    header.type, header.linkname = kind, link
+    header.type, header.linkname, header.mode = kind, link, 0o755
     return header
 
 
