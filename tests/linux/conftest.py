@@ -34,9 +34,11 @@ def run_in_child(fn, *, user=None, timeout=60):
     syscalls.load()
     pid = os.fork()
     if pid == 0:
-        os.close(reading)
-        os.write(writing, _report(fn, user))
-        os._exit(0)
+        try:
+            os.close(reading)
+            os.write(writing, _report(fn, user))
+        finally:  # whatever happens, a child must never go on as the test runner
+            os._exit(0)
     os.close(writing)
     data = b""
     while select.select([reading], [], [], timeout)[0]:
