@@ -38,14 +38,20 @@ class LogWriter:
     """Writes the two files; never blocks on anything but the disk, never fails for a full one."""
 
     def __init__(self, folder: str, limit: int = MAX_FILE) -> None:
+        self._fds: list[int] = []
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fds = [os.open(f"{folder}/{name}", flags, 0o640) for name in _FILES]
+        for name in _FILES:
+            self._fds.append(os.open(f"{folder}/{name}", flags, 0o640))
         self._limit = limit
         self._last = 0
         self._lost = 0
         if os.fstat(self._fds[1]).st_mtime_ns > os.fstat(self._fds[0]).st_mtime_ns:
             self._fds.reverse()
         self._size = os.fstat(self._fds[0]).st_size
+
+    def __del__(self) -> None:
+        for fd in self._fds:
+            os.close(fd)
 
     def write(self, stream: int, data: bytes) -> None:
         """Appends what the workload wrote to `stream`; times never go back within one log."""

@@ -96,11 +96,15 @@ def create(context: Context, args: Arguments) -> Entry:
         with snapshots.hold():  # nobody may prune the snapshot before the container is on record
             entry = _record(context, args, _from_image(context, args, image, snapshots), container_id)
     container = entry.container
-    if source.endswith(TEXT_SUFFIX):
-        _translate_text(source, container.module)
+    try:
+        if source.endswith(TEXT_SUFFIX):
+            _translate_text(source, container.module)
+        if args.value("cidfile"):
+            _write_cidfile(args.value("cidfile"), container_id)
+    except BaseException:  # half a container is none
+        Containers(context.roots).remove(container_id)
+        raise
     publish_container(context.roots, container, "create")
-    if args.value("cidfile"):
-        _write_cidfile(args.value("cidfile"), container_id)
     return entry
 
 

@@ -47,6 +47,7 @@ def main(argv: list[str]) -> int:
     context = Context(default_roots(os.geteuid(), env), env)
     name = ""
     try:
+        _check_text(argv)
         arguments = parse(argv, GLOBAL_OPTIONS, interspersed=False)
         context = _context(arguments, env)
         words = arguments.operands
@@ -70,6 +71,15 @@ def main(argv: list[str]) -> int:
         return code
     except BaseException as error:  # the outermost edge: whatever it is, a person gets one sentence
         return _report(error, name, context)
+
+
+def _check_text(words: list[str]) -> None:
+    """Refuses what is not UTF-8 before anything is written: no document of ours could hold it."""
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"the argument {word[:80]!r} is not UTF-8") from None
 
 
 def _run(context: Context, name: str, words: list[str]) -> int:
