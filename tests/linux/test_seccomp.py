@@ -5,11 +5,13 @@ from __future__ import annotations
 import array
 import ctypes
 import errno
+import json
 import mmap
 import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -18,12 +20,14 @@ from pathlib import Path
 import pytest
 
 from sampan.core.errors import Precondition
-from sampan.linux import landlock, seccomp, syscalls
+from sampan.engine.code import wat_to_wasm
+from sampan.linux import seccomp, syscalls
 from sampan.linux.numbers import ARCHITECTURE, AUDIT_ARCHITECTURES, NUMBERS
-from sampan.linux.privileges import close_from, drop_capabilities, no_new_privileges, not_dumpable, set_user
+from sampan.linux.privileges import close_from, no_new_privileges, set_user
 
 sys.path.insert(0, str(Path(__file__).parent))
 from escapes import ATTEMPTS, attempt
+from jailed_guest import jail
 
 TOOLBOX = Path(__file__).parents[2] / "examples/05-toolbox/toolbox.wasm"
 pytestmark = pytest.mark.skipif(not seccomp.is_available(), reason="needs a kernel with seccomp")
@@ -35,15 +39,6 @@ def refused(name):
 
 def filtered(network):
     no_new_privileges()
-    seccomp.install(network)
-
-
-def jail(folder, network=False):
-    """Both walls of a container process, without its namespaces."""
-    drop_capabilities()
-    no_new_privileges()
-    not_dumpable()
-    landlock.restrict([], [str(folder)], deny_tcp=not network)
     seccomp.install(network)
 
 
@@ -61,7 +56,7 @@ def test_the_filter_alone_stops_even_root_with_all_capabilities(as_root, in_chil
 
 @pytest.mark.parametrize("user", [None, 65534])
 def test_the_whole_jail_stops_everything(as_root, in_child, user, open_folder):
-    got = in_child(lambda: try_all(lambda: jail(open_folder)), user=user)
+    got = in_child(lambda: try_all(lambda: jail(str(open_folder))), user=user)
     assert {n: r for n, r in got.items() if r not in (refused(n), "no such call")} == {}
 
 
@@ -89,7 +84,7 @@ PATHS = [
 @pytest.mark.parametrize("user", [None, 65534])
 def test_W15_no_file_of_the_host_opens(as_root, in_child, user, open_folder):
     def attempts():
-        jail(open_folder)
+        jail(str(open_folder))
         opened = []
         for path, flags in PATHS:
             try:
@@ -148,7 +143,7 @@ def test_what_a_container_process_does_still_works(in_child, open_folder):
         client.connect(f"{open_folder}/control")
         signals = []
         signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
-        jail(open_folder)
+        jail(str(open_folder))
         served, _ = listening.accept()
         log = os.open(open_folder / "log", os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         client.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [log]))])
@@ -195,49 +190,28 @@ def test_with_network_tcp_and_udp_and_nothing_else(in_child):
     assert in_child(connect) == (b"helloself", {"EPERM"})
 
 
-@pytest.fixture(scope="module")
-def program():
-    """A real guest, compiled and loaded before any jail, as in a container process."""
-    from sampan.engine import program as engine
-
-    engine.preload()
-    fd = os.open(TOOLBOX, os.O_RDONLY)
-    try:
-        return engine.Engine().load(fd)
-    finally:
-        os.close(fd)
+def run_jailed(wasm, folder, *runs, user=0):
+    """The endings of the guest's runs, [code, reason, message] each, in a process of their own."""
+    command = [sys.executable, Path(__file__).parent / "jailed_guest.py", wasm, folder, str(user), *runs]
+    done = subprocess.run(command, capture_output=True, timeout=60, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("user", [None, 65534])
-def test_a_wasi_program_runs_inside_all_walls(program, as_root, in_child, open_folder, user):
+@pytest.mark.parametrize("user", [0, 65534])
+def test_a_wasi_program_runs_inside_all_walls(as_root, open_folder, user):
     """No call of the engine needs executable memory, a process or a path outside once the program is loaded."""
-    from sampan.engine.grants import Grants, Preopen
-
     (open_folder / "in").write_text("file content")
-
-    def run_all():
-        out = os.open(open_folder / "stdout", os.O_RDWR | os.O_CREAT)
-        os.dup2(out, 1)
-        jail(open_folder)
-        endings = []
-
-        def run(*args):
-            grants = Grants(args=["toolbox", *args], preopens=[Preopen(str(open_folder), "/")])
-            endings.append(program.run(grants))
-
-        threading.stack_size(16 << 20)
-        for args in (
-            ("echo", "hello"), ("cat", "/in"), ("write", "/out", "written"), ("ls", "/"), ("rm", "/in"),
-            ("sleep", "0.01"), ("tick", "2", "1"), ("grow", "100"), ("exit", "7"), ("trap",), ("recurse",),
-        ):  # fmt: skip
-            thread = threading.Thread(target=run, args=args)
-            thread.start()
-            thread.join()
-        return [(ending.code, ending.reason) for ending in endings], "unreachable" in endings[-2].message
-
-    endings, traced = in_child(run_all, user=user)
-    assert endings == [(0, "exited")] * 8 + [(7, "exited"), (134, "trap"), (134, "trap")]
-    assert traced
+    endings = run_jailed(
+        TOOLBOX, open_folder,
+        "toolbox echo hello", "toolbox cat /in", "toolbox write /out written", "toolbox ls /", "toolbox rm /in",
+        "toolbox sleep 0.01", "toolbox tick 2 1", "toolbox grow 100", "toolbox exit 7", "toolbox trap",
+        "toolbox recurse",
+        user=user,
+    )  # fmt: skip
+    expected = [(0, "exited")] * 8 + [(7, "exited"), (134, "trap"), (134, "trap")]
+    assert [(code, reason) for code, reason, _ in endings] == expected
+    assert "unreachable" in endings[-2][2]
     assert (open_folder / "stdout").read_text().startswith("hello\nfile content")
     assert (open_folder / "out").read_text() == "written"
     assert not (open_folder / "in").exists()
@@ -251,23 +225,10 @@ COMPONENT = b"""(component
   (export "wasi:cli/run@0.2.3" (instance $command)))"""
 
 
-def test_a_component_runs_inside_all_walls(in_child, tmp_path):
-    from sampan.engine import program as engine
-    from sampan.engine.code import wat_to_wasm
-    from sampan.engine.grants import Grants
-
-    engine.preload()
-    fd = os.memfd_create("guest")
-    os.write(fd, wat_to_wasm(COMPONENT))
-    component = engine.Engine().load(fd)
-    os.close(fd)
-
-    def run():
-        jail(tmp_path)
-        ending = component.run(Grants(args=["x"]))
-        return ending.code, ending.reason, ending.message
-
-    assert in_child(run) == (0, "exited", "")
+def test_a_component_runs_inside_all_walls(tmp_path):
+    guest = tmp_path / "guest.wasm"
+    guest.write_bytes(wat_to_wasm(COMPONENT))
+    assert run_jailed(guest, tmp_path, "x") == [[0, "exited", ""]]
 
 
 def test_no_new_privs_comes_first(nobody, in_child):
@@ -308,7 +269,7 @@ def test_the_steps_of_a_jail_need_no_import(in_child, open_folder):
         close_from(10_000)
         before = set(sys.modules)
         set_user(os.getuid(), os.getgid(), None)
-        jail(open_folder)
+        jail(str(open_folder))
         return sorted(set(sys.modules) - before)
 
     assert in_child(give_up) == []
