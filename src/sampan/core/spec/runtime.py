@@ -49,6 +49,8 @@ class Process(Record):
     capabilities: Capabilities | None = None
     no_new_privileges: bool = False
     oom_score_adj: int | None = None
+    apparmor_profile: str = ""
+    selinux_label: str = ""
 
 
 class Root(Record):
@@ -79,6 +81,10 @@ class Cpu(Record):
     shares: int | None = None
     quota: int | None = None
     period: int | None = None
+    burst: int | None = None
+    idle: int | None = None
+    realtime_runtime: int | None = None
+    realtime_period: int | None = None
     cpus: str = ""
     mems: str = ""
 
@@ -87,21 +93,146 @@ class Pids(Record):
     limit: int
 
 
-class Resources(Record):
+class DeviceRule(Record):
+    """A rule of the devices controller; `type` is a, b, c or empty, `access` of the letters r, w, m."""
+
+    allow: bool
+    type: str = ""
+    major: int | None = None
+    minor: int | None = None
+    access: str = ""
+
+
+class WeightDevice(Record):
+    major: int
+    minor: int
+    weight: int | None = None
+    leaf_weight: int | None = None
+
+
+class ThrottleDevice(Record):
+    major: int
+    minor: int
+    rate: int
+
+
+class BlockIO(
+    Record,
+    json={
+        "throttle_read_bps_device": "throttleReadBpsDevice",
+        "throttle_write_bps_device": "throttleWriteBpsDevice",
+        "throttle_read_iops_device": "throttleReadIOPSDevice",
+        "throttle_write_iops_device": "throttleWriteIOPSDevice",
+    },
+):
+    weight: int | None = None
+    leaf_weight: int | None = None
+    weight_device: list[WeightDevice] = []
+    throttle_read_bps_device: list[ThrottleDevice] = []
+    throttle_write_bps_device: list[ThrottleDevice] = []
+    throttle_read_iops_device: list[ThrottleDevice] = []
+    throttle_write_iops_device: list[ThrottleDevice] = []
+
+
+class HugepageLimit(Record):
+    page_size: str
+    limit: int
+
+
+class Resources(Record, json={"block_io": "blockIO"}):
+    """What a container may use (config-linux.md, "Control groups"); `unified` are files of cgroup v2."""
+
+    devices: list[DeviceRule] = []
     memory: Memory | None = None
     cpu: Cpu | None = None
     pids: Pids | None = None
+    block_io: BlockIO | None = None
+    hugepage_limits: list[HugepageLimit] = []
+    unified: dict[str, str] = {}
 
 
 class Namespace(Record):
+    """`type` is pid, network, mount, ipc, uts, user, cgroup or time; with a `path` it is joined, else made."""
+
     type: str
     path: str = ""
 
 
+class IdMapping(Record, json={"container_id": "containerID", "host_id": "hostID"}):
+    container_id: int
+    host_id: int
+    size: int
+
+
+class Device(Record):
+    path: str
+    type: str
+    major: int = 0
+    minor: int = 0
+    file_mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+
+class SyscallArg(Record):
+    index: int
+    value: int
+    op: str
+    value_two: int = 0
+
+
+class SyscallRule(Record):
+    names: list[str]
+    action: str
+    errno_ret: int | None = None
+    args: list[SyscallArg] = []
+
+
+class Seccomp(Record):
+    """A seccomp profile (config-linux.md, "Seccomp")."""
+
+    default_action: str
+    default_errno_ret: int | None = None
+    architectures: list[str] = []
+    flags: list[str] = []
+    listener_path: str = ""
+    listener_metadata: str = ""
+    syscalls: list[SyscallRule] = []
+
+
 class Linux(Record):
+    """The Linux part of a spec (config-linux.md)."""
+
     resources: Resources | None = None
     cgroups_path: str = ""
     namespaces: list[Namespace] = []
+    uid_mappings: list[IdMapping] = []
+    gid_mappings: list[IdMapping] = []
+    devices: list[Device] = []
+    sysctl: dict[str, str] = {}
+    seccomp: Seccomp | None = None
+    rootfs_propagation: str = ""
+    masked_paths: list[str] = []
+    readonly_paths: list[str] = []
+    mount_label: str = ""
+
+
+class Hook(Record):
+    """A program of the host that is run at one moment; `timeout` in seconds (config.md, "POSIX-platform Hooks")."""
+
+    path: str
+    args: list[str] = []
+    env: list[str] = []
+    timeout: int | None = None
+
+
+class Hooks(Record):
+    prestart: list[Hook] = []
+    create_runtime: list[Hook] = []
+    create_container: list[Hook] = []
+    start_container: list[Hook] = []
+    poststart: list[Hook] = []
+    poststop: list[Hook] = []
 
 
 class Spec(Record):
@@ -111,7 +242,9 @@ class Spec(Record):
     process: Process | None = None
     root: Root | None = None
     hostname: str = ""
+    domainname: str = ""
     mounts: list[Mount] = []
+    hooks: Hooks | None = None
     annotations: dict[str, str] = {}
     linux: Linux | None = None
 
