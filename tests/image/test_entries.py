@@ -62,7 +62,7 @@ def test_L10_a_whiteout_does_not_hide_its_own_layer(order):
     assert sorted(tree_of([("d/a", b"1")], layer).entries) == ["d", "d/c"]
 
 
-@pytest.mark.parametrize("name", [".wh.", ".wh...", ".wh..wh.x", "d/.wh..."])
+@pytest.mark.parametrize("name", [".wh.", ".wh...", ".wh..wh.x", "d/.wh...", ".wh.d/x"])
 def test_L8_whiteouts_that_name_nothing_are_refused(name):
     with pytest.raises(Invalid, match=r"whiteout|leads out"):
         tree_of([(name, b"")])

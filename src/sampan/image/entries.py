@@ -10,7 +10,8 @@ from __future__ import annotations
 from sampan.core.errors import DataLoss, Exhausted, Invalid
 from sampan.core.record import Record
 from sampan.image import tar
-from sampan.image.tar import TarReader
+from sampan.image.tar import MAX_ID, TarReader
+from sampan.image.whiteouts import hidden_name, is_whiteout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 MAX_LINKS = 40
 MAX_ENTRIES = 1_000_000
 MAX_DEPTH = 128
-MAX_ID = 2**31 - 1
-_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
 class Entry(Record):
@@ -196,9 +195,10 @@ def read_tar(stream: Seekable, tree: Tree, *, whiteouts: bool = True) -> None:
     hides: list[tuple[str, bool]] = []
     for header in TarReader(_Seekable(stream)):
         path = entry_path(header.name.decode(errors="surrogateescape"))
-        parent, name = split(path)
-        if whiteouts and name.startswith(_WHITEOUT):
-            hides.append((parent, True) if name == _OPAQUE else (_hidden(parent, name), False))
+        parts = path.encode(errors="surrogateescape").split(b"/")
+        if whiteouts and is_whiteout(header, parts):
+            hidden = hidden_name(header, parts).decode(errors="surrogateescape")
+            hides.append((join(split(path)[0], hidden), not hidden))
             continue
         added.add(path)
         tree.add(_entry(header, path, stream, tree))
@@ -216,13 +216,6 @@ def _with_parents(paths: set[str]) -> set[str]:
         parts = path.split("/")
         out.update("/".join(parts[:n]) for n in range(1, len(parts) + 1))
     return out
-
-
-def _hidden(parent: str, name: str) -> str:
-    hidden = name.removeprefix(_WHITEOUT)
-    if hidden in ("", ".", "..") or hidden.startswith(_WHITEOUT):
-        raise Invalid(f"the layer has the whiteout {name[:80]!r}, which names nothing")
-    return join(parent, hidden)
 
 
 def _entry(header: tar.Entry, path: str, stream: Seekable, tree: Tree) -> Entry:

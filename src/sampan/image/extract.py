@@ -14,7 +14,7 @@ from stat import S_ISDIR, S_ISREG
 from sampan.core.errors import Denied, Exhausted, Invalid, NotFound, Precondition, SampanError, from_os_error
 from sampan.image import tar
 from sampan.image.layerstream import Limits
-from sampan.image.tar import Entry
+from sampan.image.tar import MAX_ID, Entry
 from sampan.linux.durable import remove_tree
 from sampan.linux.paths import make_dirs_in_root, open_in_root
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_PART = 255
-MAX_ID = (1 << 31) - 1
 MAX_WARNINGS = 100
 FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -26,6 +26,7 @@ BLOCK = 512
 MAX_PATH = 4096
 MAX_META = 1 << 20
 MAX_SIZE = (1 << 63) - 1
+MAX_ID = (1 << 31) - 1  # of a user or group that we take; what reads says so
 OCTAL_SIZE = (1 << 33) - 1  # the most that 11 octal digits hold
 FILE, LINK, SYMLINK, CHAR, BLOCK_DEVICE, DIRECTORY, FIFO = (b"0", b"1", b"2", b"3", b"4", b"5", b"6")
 _KINDS = (FILE, LINK, SYMLINK, CHAR, BLOCK_DEVICE, DIRECTORY, FIFO)

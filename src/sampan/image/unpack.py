@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 
 from sampan.core.errors import Exhausted, Invalid, NotFound, from_os_error
-from sampan.image import tar
 from sampan.image.extract import FOLDER, Extractor, remove
 from sampan.image.layerstream import LayerStream, Limits
 from sampan.image.tar import Entry, TarReader
+from sampan.image.whiteouts import hidden_name, is_whiteout
 from sampan.linux.paths import open_in_root
 
 TYPE_CHECKING = False
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
-WHITEOUT = b".wh."
-OPAQUE = b".wh..wh..opq"
 CHUNK = 256 << 10
 
 
@@ -108,9 +106,10 @@ class Unpacker(Extractor):
         return stream.position
 
     def _remove_hidden(self, _: TarReader, entry: Entry, parts: list[bytes]) -> None:
-        if not parts or not parts[-1].startswith(WHITEOUT):
+        if not is_whiteout(entry, parts):
             return
-        if parts[-1] == OPAQUE:
+        hidden = hidden_name(entry, parts)
+        if not hidden:
             folder = self._open_plain_folder(parts[:-1])
             if folder is not None:
                 try:
@@ -119,7 +118,6 @@ class Unpacker(Extractor):
                 finally:
                     os.close(folder)
             return
-        hidden = _hidden_name(entry, parts)
         try:
             above = open_in_root(self._root, os.fsdecode(b"/".join(parts[:-1])) or ".", FOLDER)
         except NotFound:
@@ -147,19 +145,8 @@ class Unpacker(Extractor):
         return fd
 
     def _add_entry(self, reader: TarReader, entry: Entry, parts: list[bytes]) -> None:
-        if any(part.startswith(WHITEOUT) for part in parts[:-1]):
-            raise Invalid(f"the layer has the entry {entry.name[:100]!r} below a whiteout")
-        if parts and parts[-1].startswith(WHITEOUT):
+        if is_whiteout(entry, parts):
             self._check(entry)
-            if parts[-1] != OPAQUE:
-                _hidden_name(entry, parts)
+            hidden_name(entry, parts)
             return
         self._add(entry, iter(lambda: reader.read(CHUNK), b""), parts)
-
-
-def _hidden_name(entry: Entry, parts: list[bytes]) -> bytes:
-    """What a whiteout hides: a plain name."""
-    name = parts[-1][len(WHITEOUT) :]
-    if name in (b"", b".", b"..") or name.startswith(WHITEOUT) or entry.kind == tar.DIRECTORY:
-        raise Invalid(f"the layer has the whiteout {entry.name[:100]!r}, which names nothing")
-    return name
