@@ -194,17 +194,9 @@ class _OciLayout:
         return any(taken)  # other platforms' content is often left out
 
     def _take_blob(self, descriptor: Descriptor) -> None:
-        path = _blob_path(descriptor)
         self.lease.add([descriptor.digest])
-        if self.store.has(descriptor.digest):
-            return
-        with self.store.ingest(descriptor) as ingest:
-            if ingest.complete:
-                return
-            ingest.restart()
-            for chunk in _chunks(_member(self.source, path)):
-                ingest.write(chunk)
-            ingest.commit()
+        if not self.store.has(descriptor.digest):
+            self.store.fill(descriptor, _chunks(_member(self.source, _blob_path(descriptor))))
 
 
 def _blob_path(descriptor: Descriptor) -> str:

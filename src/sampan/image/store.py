@@ -102,12 +102,23 @@ class ContentStore:
     def put(self, data: bytes, media_type: str, annotations: dict[str, str] | None = None) -> Descriptor:
         """Store some bytes; the descriptor that they have from now on."""
         descriptor = Descriptor(media_type, digest_of(data), len(data), annotations or {})
-        with self.ingest(descriptor) as ingest:
-            if not ingest.complete:
-                ingest.restart()
-                ingest.write(data)
-                ingest.commit()
+        self.fill(descriptor, [data])
         return descriptor
+
+    def fill(self, descriptor: Descriptor, pieces: Iterable[bytes]) -> None:
+        """Store a blob that is known before it comes; nothing is read of one that is there.
+
+        Raises:
+            DataLoss: the pieces are not what the descriptor says.
+            SampanError: as `ingest`.
+        """
+        with self.ingest(descriptor) as ingest:
+            if ingest.complete:
+                return
+            ingest.restart()
+            for piece in pieces:
+                ingest.write(piece)
+            ingest.commit()
 
     def put_stream(
         self, stream: BinaryIO, media_type: str, annotations: dict[str, str] | None = None

@@ -217,11 +217,7 @@ def _pull_document(source: _Source, store: ContentStore, descriptor: Descriptor)
         raise DataLoss(f"{what} has {len(data)} bytes, not {descriptor.size}")
     if found.media_type != descriptor.media_type:
         raise Invalid(f"{what} is {found.media_type!r}, where {descriptor.media_type!r} was announced")
-    with store.ingest(descriptor) as ingest:
-        if not ingest.complete:
-            ingest.restart()
-            ingest.write(data)
-            ingest.commit()
+    store.fill(descriptor, [data])
     return data
 
 
