@@ -31,7 +31,7 @@ from sampan.core.spec.image import (
     Platform,
 )
 from sampan.image.images import find_image, list_images, load_image, safe_title
-from sampan.image.manifests import chooser
+from sampan.image.manifests import resolve_manifest
 from sampan.image.platforms import choose_platform, host_platform, parse_platform
 
 MODULE = b"\0asm\x01\0\0\0"
@@ -309,7 +309,6 @@ def test_an_index_is_followed(store):
     index = put_json(store, Index(2, [inner.descriptor], OCI_INDEX), OCI_INDEX)
     outer = put_json(store, Index(2, [index], DOCKER_INDEX), DOCKER_INDEX)
     assert load_image(store, outer).id == inner.id
-    assert chooser(None)(store.read(outer), outer).digest == index.digest
 
 
 def test_R6_indexes_nested_too_deeply_are_refused(store):
@@ -323,8 +322,6 @@ def test_R6_indexes_nested_too_deeply_are_refused(store):
 
 
 def test_R6_an_index_that_leads_to_itself_is_refused():
-    from sampan.image.manifests import resolve_manifest
-
     me = entry(None)
     me = me.replace(media_type=OCI_INDEX)
     with pytest.raises(Invalid, match="back to itself"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sampan.core.errors import Exhausted, Invalid
 from sampan.core.record import Record
-from sampan.core.spec.image import Descriptor, Index, Manifest
+from sampan.core.spec.image import Descriptor, Manifest
 from sampan.core.strictjson import MAX_BYTES
 from sampan.image.platforms import choose_platform
 from sampan.image.registry.documents import MAX_DEPTH, parse_document
@@ -61,14 +61,3 @@ def resolve_manifest(
             return Resolved(descriptor, raw, document)
         descriptor = choose_platform(document, wanted, what)
     raise Invalid(f"{what} has indexes nested deeper than {MAX_DEPTH}")
-
-
-def chooser(wanted: Platform | None, what: str = "the image") -> Callable[[bytes, Descriptor], Descriptor]:
-    """The function by which a pull picks one manifest of each index that it meets."""
-
-    def choose(raw: bytes, descriptor: Descriptor) -> Descriptor:
-        document = parse_document(raw, descriptor.media_type, what)
-        assert isinstance(document, Index)
-        return choose_platform(document, wanted, what)
-
-    return choose
