@@ -227,9 +227,9 @@ def _translate(context: Context, args: Arguments, what: _What, container_id: str
         _process(context, args, what, container_id),
         Root("rootfs", args.on("read-only")),
         args.value("hostname") or container_id[:12],
-        mounts,
-        {**what.annotations, **runenv.read_annotations(args.values("annotation"))},
-        Linux(_resources(args)),
+        mounts=mounts,
+        annotations={**what.annotations, **runenv.read_annotations(args.values("annotation"))},
+        linux=Linux(resources=_resources(args)),
     )
     return container, spec
 
