@@ -1,6 +1,8 @@
 """The log: CRI lines, bounded, exact to the byte; rows W18, W20, F27."""
 
 import os
+import resource
+import signal
 
 import pytest
 from hypothesis import given, settings
@@ -143,3 +145,19 @@ def test_X1_a_full_disk_costs_lines_and_says_so(tmp_path, monkeypatch):
     lines = [line.content for line in read_log(str(tmp_path))]
     assert lines[-1] == b"kept\n"
     assert b"bytes of the log were lost" in lines[0]
+
+
+def test_a_limit_on_files_costs_lines_and_no_more(tmp_path):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+            log = LogWriter(str(tmp_path), 1000)
+            log.write(STDOUT, b"x\n" * 100)
+            log.write(STDOUT, b"short\n")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert any(line.content.endswith(b"short\n") for line in read_log(str(tmp_path)))

@@ -14,7 +14,7 @@ from sampan.container.records import Exit
 from sampan.container.stdio import fill_standard_descriptors
 from sampan.container.supervisor import Signals, Supervisor
 from sampan.core import strictjson
-from sampan.core.errors import KINDS, Internal, SampanError, from_os_error
+from sampan.core.errors import KINDS, Exhausted, Internal, SampanError, from_os_error
 from sampan.linux import syscalls
 from sampan.linux.privileges import close_from
 from sampan.linux.processes import set_name
@@ -50,6 +50,11 @@ class Run:
         try:
             ending, number = self._supervisor.serve(self._stack, self._patience)
             record = _exit_of(ending, number)
+        except SampanError as error:
+            ending, record = (
+                None,
+                Exit(error.exit_code, "error", time.time_ns(), f"sampan: {error} ({error.kind})"),
+            )
         except Exception as error:  # a fault of ours ends the container, and says so
             ending, text = None, f"sampan: {type(error).__name__}: {error} (INTERNAL)"
             record = Exit(125, "error", time.time_ns(), text)
@@ -78,6 +83,8 @@ def launch(
         _fail(report, failed, from_os_error(error, what))
     except SampanError as error:
         _fail(report, failed, error)
+    except MemoryError:
+        _fail(report, failed, Exhausted(f"cannot {what}: a limit leaves it too little memory"))
     except BaseException as error:  # the outermost edge of a process: nothing may pass it
         _fail(report, failed, Internal(f"cannot {what}: {type(error).__name__}: {error}"))
     _tell(report, {})
@@ -142,9 +149,10 @@ def _fail(report: int, failed: Callable[[SampanError], None], error: SampanError
     report_error(report, error)
     try:
         failed(error)
-    except SampanError:  # too late to open files: who started it records what it was told
+    except (SampanError, OSError, MemoryError):  # too late for files: who started it records what it was told
         pass
-    os._exit(error.exit_code)
+    finally:
+        os._exit(error.exit_code)
 
 
 def _tell(report: int, value: dict[str, Any]) -> None:

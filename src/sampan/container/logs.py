@@ -82,9 +82,10 @@ class LogWriter:
             while view:
                 view = view[os.write(self._fds[0], view) :]
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
                 raise
             self._lost += len(data)
+            self._size = os.fstat(self._fds[0]).st_size
             return
         self._size += len(data)
         self._lost = 0

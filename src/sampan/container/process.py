@@ -11,7 +11,7 @@ import time
 
 from sampan.container import control, stdio, walls, workload
 from sampan.container.launch import Run, begin, launch, warm_up
-from sampan.container.logs import LogWriter
+from sampan.container.logs import MAX_FILE, LogWriter
 from sampan.container.records import Exit, Running
 from sampan.container.supervisor import Supervisor
 from sampan.linux import namespaces
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from sampan.container.store import Entry
     from sampan.core.roots import Roots
+    from sampan.core.spec.runtime import Spec
     from sampan.engine.grants import PortMap
     from sampan.engine.program import Engine
 
@@ -54,7 +55,7 @@ def _prepare(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine 
     walls.enter_cgroup(world, Cgroup(container.id))
     terminal = spec.process is not None and spec.process.terminal
     ends = stdio.arrange(mode, keep_stdin=container.keep_stdin, terminal=terminal)
-    log = LogWriter(entry.folder) if mode != stdio.INHERIT else None
+    log = LogWriter(entry.folder, _log_limit(spec)) if mode != stdio.INHERIT else None
     exit_fd = entry.open_exit()
     spaces = _own_namespaces(world)
     ports: list[dict[str, Any]] = []
@@ -75,6 +76,14 @@ def _prepare(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine 
     warm_up()
     walls.jail(world)
     return Run(supervisor, exit_fd, grants.limits, patience=PATIENCE if mode == stdio.ATTACHED else 0.0)
+
+
+def _log_limit(spec: Spec) -> int:
+    """How large a file of the log becomes: the process's own limit on files is one for its log too."""
+    limits = spec.process.rlimits if spec.process is not None else []
+    return min(
+        [MAX_FILE, *(limit.soft for limit in limits if limit.type == "RLIMIT_FSIZE" and limit.soft > 0)]
+    )
 
 
 def _own_namespaces(world: walls.World) -> dict[int, int]:

@@ -20,7 +20,7 @@ from sampan.container import control
 from sampan.container.logs import STDERR, STDOUT, LogWriter
 from sampan.container.stdio import Ends, resize
 from sampan.core import strictjson
-from sampan.core.errors import SampanError
+from sampan.core.errors import Exhausted, SampanError
 from sampan.engine.grants import Ending
 
 TYPE_CHECKING = False
@@ -114,7 +114,12 @@ class Supervisor:
             number = self._handle(self._wait(left))
             if number:
                 return None, number
-        _thread.start_new_thread(self._workload, ())
+        try:
+            _thread.start_new_thread(self._workload, ())
+        except RuntimeError as error:
+            raise Exhausted(
+                "no thread can be had for the workload: a limit on threads or memory is reached"
+            ) from error
         while not self._ended:
             number = self._handle(self._wait())
             if number:

@@ -7,6 +7,7 @@ import time
 
 from sampan.container import walls
 from sampan.container.events import publish_container
+from sampan.container.leasts import check_limits
 from sampan.container.records import RESOLVER_FILES, Container
 from sampan.container.store import Containers, new_id
 from sampan.core.errors import Exhausted, Exists, Invalid
@@ -116,8 +117,7 @@ def _check_words(args: Arguments) -> None:
     runvalues.one_of("engine", args.value("engine"), ("wasmtime",))
     runvalues.parse_ports(args.values("publish"))
     _limits(args)
-    _resources(args)
-    _rlimits(args)
+    check_limits(_resources(args), _rlimits(args))
     _mount_wishes(args)
     for wall in args.values("waive"):
         runvalues.one_of("waive", wall, walls.WALLS)
