@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from sampan.core.commandline import parse
 from sampan.core.errors import Unimplemented
-from sampan.doors.cli.options import parse
 from sampan.doors.cli.runflags import CREATE_OPTIONS, REFUSED, RUN_OPTIONS
 
 # Every flag of `docker run` (docker/cli, "run" reference), so that none is unknown here.

@@ -71,6 +71,19 @@ def map_user(uid: int, gid: int) -> None:
         raise from_os_error(error, f"map the user {uid}:{gid} into its namespace") from error
 
 
+def become_root() -> None:
+    """Become the root of the user namespace that was just entered, with its capabilities in it.
+
+    Raises:
+        Precondition: the namespace has no root.
+    """
+    try:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    except OSError as error:
+        raise Precondition("the user namespace maps no id 0", fix="map container id 0 to a host id") from error
+
+
 def can_unshare_user() -> bool:
     """Whether this process may make and map a user namespace: tried by a forked child."""
     syscalls.load()

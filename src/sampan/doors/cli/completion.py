@@ -6,9 +6,9 @@ One candidate a line, with a tab and its description; the line `:files` asks the
 
 from __future__ import annotations
 
+from sampan.core.commandline import HELP, Option
 from sampan.core.errors import NotFound, SampanError
 from sampan.doors.cli import listing
-from sampan.doors.cli.options import HELP, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

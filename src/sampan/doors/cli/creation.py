@@ -40,8 +40,8 @@ from sampan.linux import durable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.store import Entry
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
     from sampan.image.images import Image
     from sampan.image.snapshots import Snapshots
 

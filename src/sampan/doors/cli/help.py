@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sampan.core.commandline import HELP, Command, Option
 from sampan.doors.cli import listing
-from sampan.doors.cli.options import HELP, Command, Option
 
 GLOBAL_USAGE = "Usage:  sampan [OPTIONS] COMMAND"
 

@@ -5,11 +5,11 @@ The commands themselves are in `commands/NAME.py`, imported when called; this ta
 
 from __future__ import annotations
 
-from sampan.doors.cli.options import UsageError, suggestion
+from sampan.core.commandline import UsageError, suggestion
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.doors.cli.options import Command
+    from sampan.core.commandline import Command
 
 COMMON = {
     "run": "Create and run a new container from an image or a .wasm file",

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import sys
 
+from sampan.core.commandline import HELP, Arguments, UsageError, parse, setting, switch
 from sampan.core.errors import SampanError, printable
 from sampan.core.roots import default_roots
 from sampan.doors.cli import listing
 from sampan.doors.cli.context import LEVELS, Context, complain
-from sampan.doors.cli.options import HELP, Arguments, UsageError, parse, setting, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ Docker's: at least ten characters and three spaces between columns, no boxes, no
 from __future__ import annotations
 
 from sampan.core import strictjson
+from sampan.core.commandline import Option, collected, setting, switch
 from sampan.core.errors import Invalid
 from sampan.core.record import Record
-from sampan.doors.cli.options import Option, collected, setting, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ reason that refuses it. The values' parsers are in `runvalues`.
 
 from __future__ import annotations
 
-from sampan.doors.cli.options import Option, collected, setting, switch
+from sampan.core.commandline import Option, collected, setting, switch
 
 _NO_KERNEL = "a Wasm workload makes no system calls of its own, so there is nothing that it would allow"
 _ONE_PROCESS = "a Wasm container is one process that sees no other, so there is no namespace to choose"

@@ -6,10 +6,10 @@ Says what is wished, not how it is made; touches no file. What the kernel would 
 
 from __future__ import annotations
 
+from sampan.core.commandline import FALSE, TRUE
 from sampan.core.errors import Invalid, Unimplemented
 from sampan.core.record import Record
 from sampan.core.units import parse_size
-from sampan.doors.cli.options import FALSE, TRUE
 from sampan.engine.grants import Preopen
 
 WITHOUT_EFFECT = frozenset(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from sampan.container import lifecycle
+from sampan.core.commandline import Option, setting
 from sampan.core.errors import NotFound
 from sampan.core.signals import number_of
 from sampan.core.units import parse_duration
-from sampan.doors.cli.options import Option, setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.store import Entry
+    from sampan.core.commandline import Arguments
     from sampan.core.roots import Roots
-    from sampan.doors.cli.options import Arguments
 
 FOR_GOOD = "-1"
 OPTIONS = [

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from sampan.container.logs import has_log
 from sampan.container.store import Containers
+from sampan.core.commandline import Command, Option, setting, switch
 from sampan.core.errors import Precondition
 from sampan.doors.cli import listing, session
-from sampan.doors.cli.options import Command, Option, setting, switch
 from sampan.doors.cli.runvalues import parse_detach_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.store import Entry
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 
 def run(context: Context, args: Arguments) -> int:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 
+from sampan.core.commandline import Command, Option, collected, setting, switch
 from sampan.core.errors import Invalid
 from sampan.core.reference import parse_reference
 from sampan.doors.cli import listing
-from sampan.doors.cli.options import Command, Option, collected, setting, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
     from sampan.core.spec.image import Platform
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
     from sampan.image.build.options import Options
     from sampan.image.images import Image
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from sampan.core.commandline import Command
 from sampan.doors.cli import completion, listing
-from sampan.doors.cli.options import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 
 def run(context: Context, args: Arguments) -> int:

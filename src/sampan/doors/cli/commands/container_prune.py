@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 
+from sampan.core.commandline import Command, switch
 from sampan.core.units import show_size
 from sampan.doors.cli import listing
-from sampan.doors.cli.options import Command, switch
 from sampan.doors.cli.output import filter_option, has_labels, parse_filters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.store import Entry
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 FILTERS = ("label", "until")
 

@@ -8,17 +8,17 @@ from itertools import chain
 
 from sampan.container.inside import with_files
 from sampan.container.store import Containers
+from sampan.core.commandline import Command, switch
 from sampan.core.errors import Denied, Invalid, Precondition
 from sampan.core.units import show_size
 from sampan.doors.cli import listing
 from sampan.doors.cli.copying import Copy, Place
-from sampan.doors.cli.options import Command, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.store import Entry
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 STREAM = "-"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 from sampan.container.events import listen
+from sampan.core.commandline import Command, setting
 from sampan.core.errors import Invalid, printable
 from sampan.core.units import rfc3339
 from sampan.doors.cli import listing
 from sampan.doors.cli.moments import parse_moment
-from sampan.doors.cli.options import Command, setting
 from sampan.doors.cli.output import filter_option, has_labels, parse_filters, show
 
 TYPE_CHECKING = False
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sampan.container.events import Event
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 FILTERS = ("container", "event", "image", "label", "type")
 

@@ -7,18 +7,18 @@ import os
 from sampan.container import inside, stdio
 from sampan.container.events import publish_container
 from sampan.container.store import Containers
+from sampan.core.commandline import Command, Option, collected, setting, switch
 from sampan.core.errors import Invalid, Precondition, Unimplemented
 from sampan.core.spec.runtime import Process
 from sampan.doors.cli import listing, session
-from sampan.doors.cli.options import Command, Option, collected, setting, switch
 from sampan.doors.cli.runenv import merge, read_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.store import Entry
+    from sampan.core.commandline import Arguments
     from sampan.core.spec.runtime import User
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 
 def run(context: Context, args: Arguments) -> int:

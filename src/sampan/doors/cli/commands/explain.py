@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 
+from sampan.core.commandline import Command, setting
 from sampan.core.detect import Clues, detect
 from sampan.core.errors import NotFound, from_os_error
 from sampan.core.record import Record
 from sampan.doors.cli import listing
-from sampan.doors.cli.options import Command, setting
 from sampan.doors.cli.output import FORMAT, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
     from sampan.image.images import Image
 
 HEAD = 4096

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from sampan.core.commandline import Command, Option
 from sampan.core.units import parse_rfc3339, show_size
 from sampan.doors.cli import listing
-from sampan.doors.cli.options import Command, Option
 from sampan.doors.cli.output import FORMAT, NO_TRUNC, QUIET, Column, shorten, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
     from sampan.image.images import Image
 
 COLUMNS = [

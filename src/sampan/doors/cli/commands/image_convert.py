@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from sampan.core.commandline import Command, setting
 from sampan.core.reference import parse_reference
 from sampan.doors.cli import listing
-from sampan.doors.cli.options import Command, setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 FORMATS = "oci|docker|wasm-to-oci|cncf|runwasi"
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from sampan.core.commandline import Command, setting
 from sampan.doors.cli import listing
 from sampan.doors.cli.context import each
-from sampan.doors.cli.options import Command, setting
 from sampan.doors.cli.output import FORMAT, show_documents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 
 def run(context: Context, args: Arguments) -> int:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from sampan.core.commandline import Command, switch
 from sampan.core.reference import parse_reference
 from sampan.core.units import show_size
 from sampan.doors.cli import listing
-from sampan.doors.cli.options import Command, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 UNNAMED = "This will remove all content that no image's name leads to."
 UNUSED = "This will remove all images without at least one container associated to them."

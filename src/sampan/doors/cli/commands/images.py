@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sampan.core.commandline import Command, switch
 from sampan.doors.cli import listing
-from sampan.doors.cli.options import Command, switch
 from sampan.doors.cli.output import (
     FORMAT,
     NO_TRUNC,
@@ -17,8 +17,8 @@ from sampan.doors.cli.output import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
     from sampan.image.images import Image
     from sampan.image.store import ContentStore
 

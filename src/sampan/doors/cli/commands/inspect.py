@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from sampan.container.store import Containers
+from sampan.core.commandline import Command, setting, switch
 from sampan.core.errors import NotFound, SampanError
 from sampan.doors.cli import listing
 from sampan.doors.cli.context import each
-from sampan.doors.cli.options import Command, setting, switch
 from sampan.doors.cli.output import FORMAT, show_documents
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 KINDS = ("container", "image")
 

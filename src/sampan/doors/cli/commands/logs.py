@@ -6,9 +6,9 @@ import os
 
 from sampan.container.logs import STDERR, STDOUT, read_log
 from sampan.container.store import RUNNING, Containers
+from sampan.core.commandline import Command, setting, switch
 from sampan.core.units import rfc3339
 from sampan.doors.cli import listing
-from sampan.doors.cli.options import Command, setting, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from sampan.container.logs import LogLine
     from sampan.container.store import Entry
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 
 def run(context: Context, args: Arguments) -> int:

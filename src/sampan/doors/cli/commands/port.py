@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from sampan.container.store import RUNNING, Containers
+from sampan.core.commandline import Command
 from sampan.core.errors import NotFound
 from sampan.doors.cli import listing
 from sampan.doors.cli.containerrows import bound_ports, guest_end, host_end, published
-from sampan.doors.cli.options import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.store import Entry
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
     from sampan.engine.grants import PortMap
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from sampan.container.store import CREATED, EXITED, Containers
+from sampan.core.commandline import Command, setting, switch
 from sampan.doors.cli import listing
 from sampan.doors.cli.containerrows import row, state_of
-from sampan.doors.cli.options import Command, setting, switch
 from sampan.doors.cli.output import (
     FORMAT,
     NO_TRUNC,
@@ -21,8 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.records import State
     from sampan.container.store import Entry
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 FILTERS = ("ancestor", "before", "exited", "id", "label", "name", "since", "status", "volume")
 COLUMNS = [

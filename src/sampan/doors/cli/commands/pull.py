@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from sampan.core.commandline import Command, Option, setting, switch
 from sampan.core.reference import parse_reference
 from sampan.doors.cli import listing
-from sampan.doors.cli.options import Command, Option, setting, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
     from sampan.core.reference import Reference
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 
 def run(context: Context, args: Arguments) -> int:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from sampan.container import lifecycle
 from sampan.container.store import Containers
+from sampan.core.commandline import Command
 from sampan.core.errors import Precondition
 from sampan.doors.cli import listing
 from sampan.doors.cli.context import each_at_once
-from sampan.doors.cli.options import Command
 from sampan.doors.cli.stopping import OPTIONS, Stop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 
 def run(context: Context, args: Arguments) -> int:

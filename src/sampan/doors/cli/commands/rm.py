@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from sampan.container import lifecycle
 from sampan.container.store import Containers
+from sampan.core.commandline import Command, switch
 from sampan.core.errors import DataLoss, NotFound, SampanError
 from sampan.doors.cli import listing
 from sampan.doors.cli.context import complain, each
-from sampan.doors.cli.options import Command, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 
 def run(context: Context, args: Arguments) -> int:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from sampan.core.commandline import Command, switch
 from sampan.core.errors import Invalid, Precondition
 from sampan.core.reference import parse_reference
 from sampan.doors.cli import listing
 from sampan.doors.cli.context import each
-from sampan.doors.cli.options import Command, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
     from sampan.image.images import Image
     from sampan.image.store import ContentStore
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from sampan.container import lifecycle, stdio
+from sampan.core.commandline import Command
 from sampan.core.errors import Invalid, SampanError
 from sampan.doors.cli import listing, session
 from sampan.doors.cli.creation import create
-from sampan.doors.cli.options import Command
 from sampan.doors.cli.runflags import RUN_OPTIONS
 from sampan.doors.cli.runvalues import one_of, parse_detach_keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.store import Entry
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 
 def run(context: Context, args: Arguments) -> int:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import sys
 
+from sampan.core.commandline import Command, setting
 from sampan.core.errors import Precondition
 from sampan.doors.cli import listing
-from sampan.doors.cli.options import Command, setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 FORMATS = "oci-archive|docker-archive|oci-dir"
 
@@ -30,7 +30,12 @@ def run(context: Context, args: Arguments) -> int:
     store = ContentStore(context.roots.images)
     images = [find_image(store, text, wanted) for text in args.operands]
     sink: str | BinaryIO = os.path.realpath(args.value("output")) if args.value("output") else ""
-    if isinstance(sink, str) and os.path.exists(sink) and not os.path.isfile(sink) and not os.path.isdir(sink):
+    if (
+        isinstance(sink, str)
+        and os.path.exists(sink)
+        and not os.path.isfile(sink)
+        and not os.path.isdir(sink)
+    ):
         sink = open(sink, "wb")  # a device or a pipe is written to, never replaced
     if not sink:
         if sys.stdout.isatty():

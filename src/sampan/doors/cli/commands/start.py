@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from sampan.container import lifecycle, stdio
 from sampan.container.store import Containers
+from sampan.core.commandline import Command, Option, setting, switch
 from sampan.core.errors import Invalid
 from sampan.doors.cli import listing
 from sampan.doors.cli.context import each
-from sampan.doors.cli.options import Command, Option, setting, switch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 
 def run(context: Context, args: Arguments) -> int:

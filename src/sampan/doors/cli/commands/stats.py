@@ -6,11 +6,11 @@ import sys
 import time
 
 from sampan.container.store import Containers
+from sampan.core.commandline import Command, switch
 from sampan.core.errors import NotFound
 from sampan.core.units import show_size
 from sampan.doors.cli import listing
 from sampan.doors.cli.metering import Usage, measure
-from sampan.doors.cli.options import Command, switch
 from sampan.doors.cli.output import FORMAT, NO_TRUNC, SHORT_ID, Column, show
 
 TYPE_CHECKING = False
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sampan.container.store import Entry
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 INTERVAL = 1.0
 FIRST_INTERVAL = 0.25

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from sampan.core.commandline import Command, switch
 from sampan.core.units import show_size
 from sampan.doors.cli import listing
-from sampan.doors.cli.options import Command, switch
 from sampan.doors.cli.output import FORMAT, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 
 def run(context: Context, args: Arguments) -> int:

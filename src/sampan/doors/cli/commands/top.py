@@ -6,18 +6,18 @@ import os
 import time
 
 from sampan.container.store import Containers
+from sampan.core.commandline import Command
 from sampan.core.errors import Invalid, NotFound, Precondition, SampanError, Unimplemented, printable
 from sampan.doors.cli import listing
 from sampan.doors.cli.metering import processes_of
-from sampan.doors.cli.options import Command
 from sampan.doors.cli.output import print_table
 from sampan.linux.processes import Stat, read_stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.store import Entry
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 TITLES = {
     "uid": "UID", "user": "USER", "pid": "PID", "ppid": "PPID", "c": "C", "stime": "STIME", "tty": "TTY",

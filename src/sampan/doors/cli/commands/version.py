@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
+from sampan.core.commandline import Command
 from sampan.doors.cli import listing
-from sampan.doors.cli.options import Command
 from sampan.doors.cli.output import FORMAT, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
     from sampan.doors.cli.context import Context
-    from sampan.doors.cli.options import Arguments
 
 
 def run(context: Context, args: Arguments) -> int:

@@ -1,4 +1,4 @@
-"""Docker's command-line grammar, from tables: what a command accepts, and the parser for it.
+"""Docker's and runc's command-line grammar, from tables: what a command accepts, and the parser for it.
 
 One table makes the parser, the help and the completion. Long flags are `--flag VALUE` or `--flag=VALUE`, short ones
 may stand together (`-it`) and have their value attached (`-p8080:80`); `--` ends the flags. Nothing is ignored: a flag
@@ -13,8 +13,7 @@ from sampan.core.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from sampan.doors.cli.context import Context
+    from typing import Any
 
 TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
@@ -135,7 +134,7 @@ class Command(Record):
     """One command, as `commands/NAME.py` declares it.
 
     Attributes:
-        name: as it is typed after `sampan`: "run", "image convert".
+        name: as it is typed after the `program`: "run", "image convert".
         usage: what follows the name. summary: one line, the same as in `listing`.
         examples: lines for the end of the help; each is a command, with `# remark` where useful.
         operands: what completes operands: container, image, file, two of them with `or` between, or words with `|`.
@@ -146,7 +145,7 @@ class Command(Record):
     name: str
     usage: str
     summary: str
-    run: Callable[[Context, Arguments], int]
+    run: Callable[[Any, Arguments], int]  # with the door's own context
     options: list[Option] = []
     examples: list[str] = []
     operands: str = ""
@@ -154,6 +153,7 @@ class Command(Record):
     most: int | None = None
     interspersed: bool = True
     notes: str = ""
+    program: str = "sampan"
 
     def parse(self, words: list[str]) -> Arguments:
         """What `words` say to this command.
@@ -180,7 +180,7 @@ class Command(Record):
             else:
                 wanted = f"at most {self.most}"
             plural = "" if wanted.endswith(" 1") else "s"
-            raise UsageError(f"'sampan {self.name}' needs {wanted} argument{plural}, not {count}")
+            raise UsageError(f"'{self.program} {self.name}' needs {wanted} argument{plural}, not {count}")
 
 
 def parse(words: list[str], options: list[Option], *, interspersed: bool = True) -> Arguments:

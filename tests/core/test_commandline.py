@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sampan.core.errors import Unimplemented
-from sampan.doors.cli.options import (
+from sampan.core.commandline import (
     Arguments,
     Command,
     Option,
@@ -16,6 +15,7 @@ from sampan.doors.cli.options import (
     suggestion,
     switch,
 )
+from sampan.core.errors import Unimplemented
 
 TABLE = [
     switch("detach", "", "d"),
