@@ -31,6 +31,8 @@ class Container(Record):
 
     `module` is a host path for a workload that is a plain file, else empty: then `process.args[0]` of the spec
     names it inside the root filesystem. `lower` is the unpacked root filesystem, empty for a plain file.
+    For a container of the OCI door, `bundle` is its bundle's folder, and the root filesystem is the one that the
+    bundle names; `lower` and `module` are empty. `systemd_cgroup`: its cgroup is made by systemd.
     `created` is in nanoseconds since 1970, `stop_timeout` in seconds. With `strict`, a wall that cannot be built
     is an error, but for those named in `waived` (see `walls`).
     """
@@ -54,6 +56,8 @@ class Container(Record):
     strict: bool = True
     waived: list[str] = []
     volumes: list[str] = []
+    bundle: str = ""
+    systemd_cgroup: bool = False
 
     @property
     def short_id(self) -> str:

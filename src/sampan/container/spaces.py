@@ -118,9 +118,7 @@ class Spaces:
 
     def open(self) -> dict[int, int]:
         """Descriptors of all of them as this process has them, by their flag: the way in for others."""
-        return {
-            flag: _open(f"/proc/self/ns/{name}") for flag, name in FILES.items() if self.all & flag
-        }
+        return {flag: _open(f"/proc/self/ns/{name}") for flag, name in FILES.items() if self.all & flag}
 
 
 def _join(flag: int, path: str) -> None:

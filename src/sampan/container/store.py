@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     R = TypeVar("R", bound=Record)
 
 CREATED, RUNNING, EXITED = "created", "running", "exited"
+RECORD = "container.json"
 
 
 class Entry:
@@ -104,7 +105,7 @@ class Entry:
 
     def save(self) -> None:
         """Writes `container.json` again (rename, update)."""
-        _save(f"{self.folder}/container.json", self.container)
+        _save(f"{self.folder}/{RECORD}", self.container)
 
     def save_restarts(self, restarts: Restarts) -> None:
         _save(f"{self.folder}/restarts.json", restarts)
@@ -157,7 +158,7 @@ class Containers:
                 for name in ("upper", "work", "rootfs"):
                     os.mkdir(f"{temporary}/{name}", 0o755 if name == "upper" else 0o700)
                 _save(f"{temporary}/config.json", spec)
-                _save(f"{temporary}/container.json", container)
+                _save(f"{temporary}/{RECORD}", container)
                 os.rename(temporary, folder)
                 durable.sync_dir(self.folder)
             except FileExistsError:
@@ -194,12 +195,12 @@ class Containers:
         """
         if text and "/" not in text and not text.startswith("."):
             folder = f"{self.folder}/{text}"
-            if os.path.isfile(f"{folder}/container.json"):
-                return self._read(folder)
+            if os.path.isfile(f"{folder}/{RECORD}"):
+                return read_entry(folder)
         by_name = self._by_name(text)
         if by_name is not None:
             return by_name
-        return self._read(f"{self.folder}/{self.find_id(text)}")
+        return read_entry(f"{self.folder}/{self.find_id(text)}")
 
     def find_id(self, text: str) -> str:
         """The id that `text` is or begins, whether the container can be read or not.
@@ -255,7 +256,7 @@ class Containers:
     def _entries(self) -> Iterator[Entry | tuple[str, SampanError]]:
         for container_id in self._ids():
             try:
-                yield self._read(f"{self.folder}/{container_id}")
+                yield read_entry(f"{self.folder}/{container_id}")
             except NotFound as error:
                 if os.path.isdir(f"{self.folder}/{container_id}"):  # else removed while we looked
                     yield container_id, error
@@ -276,8 +277,14 @@ class Containers:
                 return entry
         return None
 
-    def _read(self, folder: str) -> Entry:
-        return Entry(folder, _load(f"{folder}/container.json", Container))
+
+def read_entry(folder: str) -> Entry:
+    """The container of a folder.
+
+    Raises:
+        NotFound: it has no record. DataLoss: the record cannot be read.
+    """
+    return Entry(folder, _load(f"{folder}/{RECORD}", Container))
 
 
 def read_exit(record: int) -> Exit | None:
