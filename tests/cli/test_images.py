@@ -13,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from sampan.core.roots import Roots
+from sampan.doors.cli.commands import image_prune
+from sampan.doors.cli.context import Context
+from sampan.image.store import ContentStore
 from sampan.testing.registry import Fault, Registry
 
 from .conftest import Sampan
@@ -184,6 +188,17 @@ def test_explain(sampan: Sampan) -> None:
     assert (missing.returncode, "./absent.wasm: no such file" in missing.stderr) == (1, True)
 
 
+def test_explain_says_what_is_no_file(sampan: Sampan) -> None:
+    (sampan.folder / "folder").mkdir()
+    os.mkfifo(sampan.folder / "fifo")
+    for path, said in [("./folder", "a folder without config.json"), ("./fifo", "no regular file")]:
+        done = sampan("explain", path)
+        assert done.returncode == 1
+        assert f"{path} is {said}" in done.stderr
+    done = sampan("explain", str(HELLO), "--format", "{{.Nope")
+    assert "no }} closes '{{.Nope'" in done.stderr
+
+
 def test_explain_a_bundle(sampan: Sampan) -> None:
     bundle = sampan.folder / "bundle"
     (bundle / "rootfs").mkdir(parents=True)
@@ -326,6 +341,39 @@ def test_prune_and_df(sampan: Sampan) -> None:
     assert sampan.ok("images", "-q")
     done = sampan.ok("system", "prune", "-a", stdin=b"y\n")
     assert "untagged: hello:latest" in done and "deleted: sha256:" in done
+    assert sampan.ok("images", "-q") == ""
+
+
+def test_prunes_at_the_same_time_all_go_well(sampan: Sampan) -> None:
+    build(sampan, *(word for number in range(8) for word in ("-t", f"hello:{number}")))
+    prunes = [
+        subprocess.Popen(
+            sampan.command("image", "prune", "-af"),
+            env=sampan.env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(6)
+    ]
+    for prune in prunes:
+        assert prune.communicate(timeout=60)[1] == b""
+        assert prune.returncode == 0
+    assert sampan.ok("images", "-q") == ""
+
+
+def test_prune_takes_a_name_that_went_meanwhile_for_done(
+    sampan: Sampan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(sampan, "-t", "hello", "-t", "other")
+    context = Context(Roots(sampan.env["SAMPAN_ROOT"], sampan.env["SAMPAN_RUN_ROOT"]), {})
+    untag = ContentStore.untag
+
+    def untagged_twice(store: ContentStore, name: str) -> None:
+        untag(store, name)
+        untag(store, name)  # raises NotFound, as for one who comes second
+
+    monkeypatch.setattr(ContentStore, "untag", untagged_twice)
+    image_prune.prune(context, everything=True)
     assert sampan.ok("images", "-q") == ""
 
 

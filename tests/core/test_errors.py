@@ -27,6 +27,7 @@ def test_the_fix_follows_the_message():
         (errno.ENOMEM, "EXHAUSTED"),
         (errno.EAGAIN, "EXHAUSTED"), (errno.EROFS, "DENIED"), (errno.EACCES, "DENIED"), (errno.ENOENT, "NOT_FOUND"),
         (errno.EEXIST, "EXISTS"), (errno.EIO, "DATA_LOSS"), (errno.ELOOP, "INTERNAL"),
+        (errno.EISDIR, "INVALID"), (errno.ENOTDIR, "INVALID"), (errno.ENAMETOOLONG, "INVALID"),
     ],
 )  # fmt: skip
 def test_X1_a_failed_system_call_has_a_kind(number, kind):

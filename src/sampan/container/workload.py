@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from stat import S_ISREG
 
 from sampan.core.detect import Clues, detect
 from sampan.core.errors import Invalid, NotFound, Unimplemented, from_os_error
@@ -78,14 +79,18 @@ def open_file(path: str) -> int:
     """A descriptor of a plain file of the host.
 
     Raises:
-        NotFound: none there (exit code 127). Denied: not readable.
+        NotFound: none there (exit code 127). Denied: not readable. Invalid: a folder, device, pipe or socket.
     """
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         wrapped = from_os_error(error, f"open {path}")
         wrapped.exit_code = 127 if isinstance(error, FileNotFoundError) else 126
         raise wrapped from error
+    if not S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Invalid(f"{path} is not a regular file, and what runs is one", exit_code=126)
+    return fd
 
 
 def clues_of(fd: int, name: str, spec: Spec) -> Clues:

@@ -138,11 +138,14 @@ def from_os_error(error: OSError, doing: str) -> SampanError:
         EDQUOT,
         EEXIST,
         EIO,
+        EISDIR,
         EMFILE,
+        ENAMETOOLONG,
         ENFILE,
         ENOENT,
         ENOMEM,
         ENOSPC,
+        ENOTDIR,
         EPERM,
         EROFS,
     )
@@ -167,5 +170,7 @@ def from_os_error(error: OSError, doing: str) -> SampanError:
             return Exists(what)
         case e if e == EIO:
             return DataLoss(what, fix="check the disk")
+        case e if e in (EISDIR, ENOTDIR, ENAMETOOLONG):
+            return Invalid(what)
         case _:
             return Internal(what)

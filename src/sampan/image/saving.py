@@ -54,6 +54,7 @@ def save(store: ContentStore, images: list[Image], sink: str | BinaryIO, name: s
     Raises:
         Precondition: a Wasm artifact for Docker. Invalid: no images, or another format.
         NotFound: content that is missing. Exhausted, Denied: the disk does not let us.
+        BrokenPipeError: who read the stream has left.
     """
     if name not in FORMATS or not images:
         raise Invalid(
@@ -72,6 +73,8 @@ def save(store: ContentStore, images: list[Image], sink: str | BinaryIO, name: s
             _save_file(store, images, sink)
         else:
             _save_stream(store, images, sink)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise from_os_error(error, f"save {images[0].shown}") from error
 
@@ -84,14 +87,24 @@ def _save_folder(store: ContentStore, images: list[Image], sink: str | BinaryIO)
 
 
 def _save_file(store: ContentStore, images: list[Image], path: str) -> None:
-    part = f"{path}.{os.getpid()}.part"
+    """A link's target is replaced, not the link; a device or a pipe is written to, never replaced."""
+    if os.path.isdir(path):
+        raise Invalid(f"cannot write {path}: it is a folder", fix="name a file in it")
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "wb") as file:
+            _save_stream(store, images, file)
+        return
+    target = os.path.realpath(path)
+    part = f"{target}.{os.getpid()}.part"
     try:
         with open(part, "xb") as file:
             _save_stream(store, images, file)
-        os.replace(part, path)
-    except BaseException:
+        os.replace(part, target)
+    except BaseException as error:
         if os.path.exists(part):
             os.unlink(part)
+        if isinstance(error, OSError) and error.filename == part:
+            error.filename = path
         raise
 
 

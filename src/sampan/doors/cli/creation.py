@@ -10,7 +10,7 @@ from sampan.container.events import publish_container
 from sampan.container.leasts import check_limits
 from sampan.container.records import RESOLVER_FILES, Container
 from sampan.container.store import Containers, new_id
-from sampan.core.errors import Exhausted, Exists, Invalid
+from sampan.core.errors import Exhausted, Exists, Invalid, from_os_error
 from sampan.core.record import Record
 from sampan.core.signals import number_of
 from sampan.core.spec.runtime import (
@@ -137,11 +137,18 @@ def _translate_text(source: str, target: str) -> None:
     """Writes the binary of a module in the text format into the container's folder."""
     from sampan.engine.code import wat_to_wasm
 
-    with open(source, "rb") as file:
-        text = file.read(MAX_TEXT + 1)
+    try:
+        with open(source, "rb") as file:
+            text = file.read(MAX_TEXT + 1)
+    except OSError as error:
+        raise from_os_error(error, "read the module") from error
     if len(text) > MAX_TEXT:
         raise Exhausted(f"{source} is larger than {MAX_TEXT} bytes", fix="translate it to a .wasm first")
-    durable.write_file(target, wat_to_wasm(text))
+    try:
+        binary = wat_to_wasm(text)
+    except Invalid as error:
+        raise Invalid(f"{source}: {error.message}", exit_code=126) from error
+    durable.write_file(target, binary)
 
 
 def _record(context: Context, args: Arguments, what: _What, container_id: str) -> Entry:
@@ -351,6 +358,8 @@ def _stop_signal(text: str) -> str:
 
 
 def _write_cidfile(path: str, container_id: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    os.write(fd, container_id.encode())
-    os.close(fd)
+    try:
+        with open(path, "x") as file:
+            file.write(container_id)
+    except OSError as error:
+        raise from_os_error(error, "write the container's id") from error

@@ -7,15 +7,19 @@ import time
 from sampan.core.errors import Invalid
 from sampan.core.units import parse_duration, parse_rfc3339
 
+MAX_DIGITS = 11
+
 
 def parse_moment(text: str, flag: str) -> int:
     """Nanoseconds since 1970 of `10m` (that long ago), `1795236938.5` (Unix time) or an RFC 3339 time.
 
     Raises:
-        Invalid: none of them.
+        Invalid: none of them, or thousands of years away.
     """
     seconds, dot, part = text.partition(".")
-    if _is_number(seconds) and (not dot or _is_number(part)) and len(seconds) < 12:
+    if _is_number(seconds) and (not dot or _is_number(part)):
+        if len(seconds) > MAX_DIGITS:
+            raise Invalid(f"--{flag} {text[:40]!r} is too far in the future")
         return int(seconds) * 10**9 + int((part + "0" * 9)[:9])
     try:
         return parse_rfc3339(text)

@@ -20,7 +20,7 @@ def read_environment(files: list[str], texts: list[str], own: Mapping[str, str])
     A name without `=` takes its value from `own`, the environment of this process, and is left out where it has none.
 
     Raises:
-        Invalid: a name is empty, has a space in it, or a NUL byte is somewhere.
+        Invalid: a name is empty, has a space in it, a NUL byte is somewhere, or a value is not UTF-8.
     """
     entries: dict[str, str] = {}
     for name, value in [
@@ -29,9 +29,19 @@ def read_environment(files: list[str], texts: list[str], own: Mapping[str, str])
     ]:
         given = own.get(name) if value is None else value
         if given is not None:
+            _check_text(name, given)
             entries.pop(name, None)
             entries[name] = given
     return [f"{name}={value}" for name, value in entries.items()]
+
+
+def _check_text(name: str, value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Invalid(
+            f"the value of the variable {name[:60]!r} is not UTF-8, and a container's can only be that"
+        ) from None
 
 
 def merge(*environments: list[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sampan.core.errors import NotFound
+from sampan.core.errors import Invalid, NotFound
 from sampan.core.reference import parse_reference
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ def plain_file(operand: str) -> str:
     and is there.
 
     Raises:
-        NotFound: a path with no file (exit code 127).
+        NotFound: a path with no file (exit code 127). Invalid: a path of something else (exit code 126).
     """
     if operand.startswith(ARCHIVES):
         return ""
@@ -35,6 +35,9 @@ def plain_file(operand: str) -> str:
         raise NotFound(
             f"{path}: no such file", fix="an image's name has no leading '/' or '.'", exit_code=127
         )
+    if is_path and not os.path.isfile(path):
+        what = "a folder" if os.path.isdir(path) else "a device, pipe or socket"
+        raise Invalid(f"{path} is {what}, and what runs is a file", exit_code=126)
     if is_path or (path.endswith(SUFFIXES) and os.path.isfile(path)):
         return os.path.abspath(path)
     return ""

@@ -88,7 +88,7 @@ def _cut_action(rest: str) -> tuple[str, str]:
         elif rest.startswith("}}", at):
             return rest[:at], rest[at + 2 :]
         at += 1
-    raise Invalid("template: {{ without }}")
+    raise Invalid(f"template: no }}}} closes {'{{' + rest[:40]!r}")
 
 
 def _parse(pieces: list[tuple[bool, str]], blocks: list[str], depth: int) -> tuple[list[Any], str]:

@@ -6,7 +6,7 @@ import os
 
 from sampan.core.commandline import Command, setting
 from sampan.core.detect import Clues, detect
-from sampan.core.errors import NotFound, from_os_error
+from sampan.core.errors import Invalid, NotFound, from_os_error
 from sampan.core.record import Record
 from sampan.doors.cli import listing
 from sampan.doors.cli.output import FORMAT, show
@@ -65,7 +65,11 @@ def _subject(context: Context, text: str, platform: str) -> Subject:
         return _bundle(text)
     if os.path.isfile(text):
         return Subject("file", text, Clues(head=_head(text), name=text, allow_text=True))
-    if text.startswith(("/", "./", "../")):
+    is_path = text.startswith(("/", "./", "../"))
+    if is_path and os.path.exists(text):
+        what = "a folder without config.json, so no bundle" if os.path.isdir(text) else "no regular file"
+        raise Invalid(f"{text} is {what}", fix="explain takes a Wasm file, a bundle or an image")
+    if is_path:
         raise NotFound(
             f"{text}: no such file, and no bundle either", fix="a bundle is a folder with config.json"
         )

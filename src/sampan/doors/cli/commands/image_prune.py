@@ -34,6 +34,7 @@ def prune(context: Context, *, everything: bool) -> int:
         SampanError: the store is damaged or cannot be written.
     """
     from sampan.container.store import Containers
+    from sampan.core.errors import NotFound
     from sampan.doors.cli.collecting import collect
     from sampan.image.images import list_images
     from sampan.image.store import ContentStore
@@ -42,9 +43,13 @@ def prune(context: Context, *, everything: bool) -> int:
     if everything:
         used = {entry.container.image_id for entry in Containers(context.roots).all()}
         for image in list_images(store):
-            if image.id not in used:
+            if image.id in used:
+                continue
+            try:
                 store.untag(image.name)
-                print(f"untagged: {parse_reference(image.name).familiar}")
+            except NotFound:  # another prune was faster
+                continue
+            print(f"untagged: {parse_reference(image.name).familiar}")
     collected = collect(context, store)
     for digest in collected.digests:
         print(f"deleted: {digest}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from sampan.core.commandline import Command, setting
@@ -29,14 +28,7 @@ def run(context: Context, args: Arguments) -> int:
     wanted = parse_platform(args.value("platform")) if args.given("platform") else None
     store = ContentStore(context.roots.images)
     images = [find_image(store, text, wanted) for text in args.operands]
-    sink: str | BinaryIO = os.path.realpath(args.value("output")) if args.value("output") else ""
-    if (
-        isinstance(sink, str)
-        and os.path.exists(sink)
-        and not os.path.isfile(sink)
-        and not os.path.isdir(sink)
-    ):
-        sink = open(sink, "wb")  # a device or a pipe is written to, never replaced
+    sink: str | BinaryIO = args.value("output")
     if not sink:
         if sys.stdout.isatty():
             raise Precondition("an archive is not written to a terminal", fix="name a file with -o")
