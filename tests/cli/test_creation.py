@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -109,3 +110,17 @@ def test_files_of_values_that_are_none_are_refused(sampan: Sampan, flag: str) ->
         assert done.returncode == 125
         assert said in done.stderr and "(INVALID)" in done.stderr
     assert containers_of(sampan) == []
+
+
+def test_a_lower_limit_of_the_caller_is_the_containers_too(harbour: Harbour) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -n 200; exec "$@"', "sh"]
+        + harbour.command("create", "--name", "few", str(TOOLBOX), "echo", "hi"),
+        env=harbour.env,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    limits = json.loads(harbour.ok("inspect", "-f", "{{json .HostConfig.Ulimits}}", "few"))
+    assert {"Name": "nofile", "Hard": 200, "Soft": 200} in limits
+    assert harbour.ok("start", "-a", "few") == "hi\n"

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ROOTS_CAPABILITIES = ["CAP_NET_BIND_SERVICE", "CAP_DAC_OVERRIDE", "CAP_FOWNER"]
-DEFAULT_RLIMITS = [Rlimit("RLIMIT_NOFILE", 1024, 1024), Rlimit("RLIMIT_CORE", 0, 0)]
+OPEN_FILES = 1024
 TEXT_SUFFIX = ".wat"
 MAX_TEXT = 16 << 20
 
@@ -347,8 +347,17 @@ def _resources(args: Arguments) -> Resources:
 
 def _rlimits(args: Arguments) -> list[Rlimit]:
     given = [runvalues.parse_ulimit(text) for text in args.values("ulimit")]
-    by_type = {limit.type: limit for limit in [*DEFAULT_RLIMITS, *given]}
+    by_type = {limit.type: limit for limit in [*_default_rlimits(), *given]}
     return list(by_type.values())
+
+
+def _default_rlimits() -> list[Rlimit]:
+    """No core files, and a usual number of open files where this process may have as many itself."""
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    files = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    return [Rlimit("RLIMIT_NOFILE", files, files), Rlimit("RLIMIT_CORE", 0, 0)]
 
 
 def _stop_signal(text: str) -> str:

@@ -191,6 +191,9 @@ def _keep_traceback(error: BaseException, folder: str, number: str) -> str:
 
 def _drop_output() -> None:
     """What is still in the buffer of standard output cannot be written; it must not fail again at the end."""
-    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # no descriptor is left for it
+        return
     os.dup2(null, 1)
     os.close(null)
