@@ -1,0 +1,1 @@
+"""`sampan-oci`: runc's command line for Wasm bundles; Linux bundles go to runc, crun or youki, unchanged."""

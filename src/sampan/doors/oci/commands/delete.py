@@ -1,0 +1,37 @@
+"""`sampan-oci delete`."""
+
+from __future__ import annotations
+
+from sampan.core.commandline import Command, switch
+from sampan.core.errors import NotFound
+from sampan.doors.oci.listing import COMMANDS
+from sampan.doors.oci.target import find
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
+    from sampan.doors.oci.context import Context
+
+
+def run(context: Context, arguments: Arguments) -> int:
+    from sampan.container import ending
+
+    force = arguments.on("force")
+    try:
+        ending.delete(find(context, arguments.operands[0]), context.states, force=force)
+    except NotFound:
+        if not force:
+            raise
+    return 0
+
+
+COMMAND = Command(
+    "delete",
+    "ID",
+    COMMANDS["delete"],
+    run,
+    [switch("force", "Kill it first if it runs; one that is not there is fine", "f")],
+    least=1,
+    most=1,
+    program="sampan-oci",
+)

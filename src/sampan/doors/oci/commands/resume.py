@@ -1,0 +1,22 @@
+"""`sampan-oci resume`."""
+
+from __future__ import annotations
+
+from sampan.core.commandline import Command
+from sampan.doors.oci.listing import COMMANDS
+from sampan.doors.oci.target import find
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
+    from sampan.doors.oci.context import Context
+
+
+def run(context: Context, arguments: Arguments) -> int:
+    from sampan.container import pausing
+
+    pausing.resume(find(context, arguments.operands[0]))
+    return 0
+
+
+COMMAND = Command("resume", "ID", COMMANDS["resume"], run, least=1, most=1, program="sampan-oci")

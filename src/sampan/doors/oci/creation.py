@@ -1,0 +1,110 @@
+"""From a bundle to a container that waits for its start: what `create` and `run` have in common."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from sampan.container import console, delegate
+from sampan.container.bundle import check_spec, read_bundle
+from sampan.container.records import Container, check_name
+from sampan.core.commandline import UsageError, setting, switch
+from sampan.core.errors import Invalid, SampanError
+from sampan.engine.grants import Network
+from sampan.linux import durable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.container.store import Entry
+    from sampan.core.commandline import Arguments
+    from sampan.core.spec.runtime import Spec
+    from sampan.doors.oci.context import Context
+
+OPTIONS = [
+    setting("bundle", "DIR", "The bundle (default: the present folder)", "b"),
+    setting("console-socket", "PATH", "Socket that gets the descriptor of the terminal's master"),
+    setting("pid-file", "FILE", "File to write the process id to"),
+    switch("no-pivot", "Accepted for runc's callers", no_effect="the root is always pivoted"),
+    switch("no-new-keyring", "Do not make a session keyring"),
+    setting("preserve-fds", "N", "Descriptors from 3 up that the container process keeps open", default="0"),
+]
+
+
+def create(context: Context, arguments: Arguments, *, console_fd: int = -1) -> Entry:
+    """Creates the container that the command line asks for; one of a Linux bundle is handed over for good.
+
+    Args:
+        console_fd: a connection that takes the terminal's master, where the caller has one of its own.
+
+    Raises:
+        SampanError: what is wrong with the bundle, or what stopped the creation; nothing is left then.
+    """
+    container_id = check_name(arguments.operands[0], "container id")
+    bundle = os.path.abspath(arguments.value("bundle") or ".")
+    spec = read_bundle(bundle)
+    _hand_over_linux(context, spec, bundle)
+    check_spec(spec)
+    console_fd = _console(arguments, spec, console_fd)
+    entry = context.states.create(_container(context, container_id, bundle), spec)
+    try:
+        from sampan.container.starting import create
+
+        pid = create(entry, context.roots, console_fd=console_fd, preserved=_preserved(arguments))
+        if arguments.value("pid-file"):
+            _write_pid(arguments.value("pid-file"), pid)
+    except BaseException:
+        from sampan.container.ending import abandon
+
+        abandon(entry, context.states)
+        raise
+    return entry
+
+
+def _hand_over_linux(context: Context, spec: Spec, bundle: str) -> None:
+    from sampan.container.bundle import verdict_of
+
+    verdict = verdict_of(spec, bundle)
+    context.record("debug", f"{verdict.kind}: {'; '.join(verdict.evidence)}")
+    if verdict.kind not in ("module", "component"):
+        delegate.hand_over(context.words, context.env)
+
+
+def _container(context: Context, container_id: str, bundle: str) -> Container:
+    rootless = os.geteuid() != 0 if context.rootless == "auto" else context.rootless == "true"
+    return Container(
+        id=container_id,
+        name=container_id,
+        image="",
+        created=time.time_ns(),
+        bundle=bundle,
+        network=Network("host"),  # whatever its network namespace has
+        keep_stdin=True,
+        strict=not rootless,
+        systemd_cgroup=context.systemd,
+    )
+
+
+def _console(arguments: Arguments, spec: Spec, given: int) -> int:
+    path = arguments.value("console-socket")
+    terminal = spec.process is not None and spec.process.terminal
+    if path and not terminal:
+        raise Invalid("a console socket is of use only where process.terminal is true")
+    if path:
+        return console.connect(path)
+    if terminal and given < 0:
+        raise Invalid("process.terminal needs somebody to take the terminal", fix="give --console-socket")
+    return given if terminal else -1
+
+
+def _preserved(arguments: Arguments) -> int:
+    text = arguments.value("preserve-fds")
+    if not (text.isascii() and text.isdigit() and int(text) < 1024):
+        raise UsageError(f"--preserve-fds {text[:20]!r} is not a number of descriptors")
+    return int(text)
+
+
+def _write_pid(path: str, pid: int) -> None:
+    try:
+        durable.write_file(os.path.abspath(path), str(pid).encode(), 0o644)
+    except SampanError as error:
+        raise Invalid(f"the pid file cannot be written: {error.message}") from error
