@@ -113,9 +113,9 @@ def test_files_of_values_that_are_none_are_refused(sampan: Sampan, flag: str) ->
 
 
 def test_a_lower_limit_of_the_caller_is_the_containers_too(harbour: Harbour) -> None:
+    command = harbour.command("create", "--name", "few", str(TOOLBOX), "echo", "hi")
     done = subprocess.run(
-        ["sh", "-c", 'ulimit -n 200; exec "$@"', "sh"]
-        + harbour.command("create", "--name", "few", str(TOOLBOX), "echo", "hi"),
+        ["sh", "-c", 'ulimit -n 200; exec "$@"', "sh", *command],
         env=harbour.env,
         capture_output=True,
         timeout=60,

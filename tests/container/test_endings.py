@@ -2,13 +2,15 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 
-from sampan.container import control, lifecycle
+from sampan.container import control, lifecycle, stdio
 from sampan.container.records import Container, Running
 from sampan.container.store import Containers
 from sampan.engine.grants import Limits
+from sampan.linux import mounts
 from sampan.linux.processes import boot_id, start_time
 
 
@@ -127,3 +129,23 @@ def test_containers_are_found_again_by_another_process(world):
     assert isinstance(again.container, Container)
     assert again.is_alive()
     assert again.container.id == entry.container.id
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
+def test_X1_a_disk_that_is_full_at_the_end_costs_no_record(world):
+    containers = f"{world.roots.data}/containers"
+    os.mkdir(containers, 0o700)
+    mounts.mount("tmpfs", containers, "tmpfs", 0, "size=4m")
+    entry = world.make("exit", "7")
+    try:
+        lifecycle.start(entry, world.roots, stdio.ATTACHED)
+        with open(f"{containers}/fill", "wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+            while file.write(bytes(1 << 12)):
+                pass
+        control.request(entry.folder, {"do": "attach"}).close()
+        record = lifecycle.wait(entry, 20)
+        assert (record.code, record.reason) == (7, "exited")
+        os.unlink(f"{containers}/fill")
+    finally:
+        lifecycle.discard(entry, world.roots)
+        subprocess.run(["umount", "-l", containers], check=True)

@@ -61,8 +61,7 @@ class Run:
         if record.message:
             self._supervisor.write_error(f"{record.message.rstrip()}\n")
         if self._exit_fd >= 0:
-            os.pwrite(self._exit_fd, strictjson.dumps(record), 0)
-            os.fsync(self._exit_fd)
+            _write_record(self._exit_fd, strictjson.dumps(record))
         self._supervisor.finish(record.to_json(), wait=ending is not None)
         return record.code
 
@@ -137,6 +136,15 @@ def warm_up() -> None:
     b"\xff".decode("utf-8", "backslashreplace")
     "\udcff".encode("utf-8", "backslashreplace")
     time.strftime("%Y", time.gmtime(0))
+
+
+def _write_record(fd: int, data: bytes) -> None:
+    try:
+        os.pwrite(fd, data, 0)
+        os.ftruncate(fd, len(data))
+        os.fsync(fd)
+    except OSError:  # the disk: the parent sees the exit code, and records that
+        return
 
 
 def _exit_of(ending: Ending | None, number: int) -> Exit:

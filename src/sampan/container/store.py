@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 CREATED, RUNNING, EXITED = "created", "running", "exited"
 RECORD = "container.json"
+RECORD_SPACE = 8 << 10
 
 
 class Entry:
@@ -88,7 +89,7 @@ class Entry:
     def _exit_record(self) -> Exit | None:
         try:
             return _load_if_there(f"{self.folder}/exit.json", Exit)
-        except DataLoss:  # created empty at the start, filled at the end: a kill in between leaves it so
+        except DataLoss:  # blank at the start, filled at the end: a kill in between leaves it so
             return None
 
     def status(self) -> str:
@@ -116,9 +117,16 @@ class Entry:
             _save(f"{self.folder}/exit.json", record)
 
     def open_exit(self) -> int:
-        """A descriptor of this run's exit record, empty: a jailed process can write it, not open it."""
+        """A descriptor of this run's exit record, blank: a jailed process can write it, not open it.
+
+        It has its space from the start, so that a disk that is full at the end does not cost the record.
+        """
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
-        return os.open(f"{self.folder}/exit.json", flags, 0o600)
+        fd = os.open(f"{self.folder}/exit.json", flags, 0o600)
+        left = RECORD_SPACE
+        while left:
+            left -= os.write(fd, b" " * left)
+        return fd
 
     def open_record(self) -> int:
         """A descriptor of the record of the last run's end, to be read by `read_exit`; -1 if there was none."""
