@@ -8,7 +8,6 @@ Paths of sockets are limited to 108 bytes: the folder is opened and named as /pr
 from __future__ import annotations
 
 import _socket
-import array
 import os
 
 from sampan.core import strictjson
@@ -136,7 +135,8 @@ def receive(connection: Socket) -> tuple[bytes, list[int]]:
 
 def send(connection: Socket, value: Any, fds: list[int] | None = None) -> None:
     """One JSON packet, with descriptors."""
-    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    numbers = b"".join(fd.to_bytes(4, "little") for fd in fds or ())  # `array` costs 2 ms to import
+    rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)] if fds else []
     connection.sendmsg([strictjson.dumps(value)], rights)
 
 

@@ -11,7 +11,7 @@ import time
 from sampan.container import control, process, reaper
 from sampan.container.events import publish, publish_container
 from sampan.container.launch import hear_report
-from sampan.container.records import Exit, Restarts
+from sampan.container.records import Exit
 from sampan.container.stdio import CAPTURE
 from sampan.container.store import Containers, read_exit
 from sampan.core.errors import NotFound, Precondition, SampanError, Unavailable
@@ -85,7 +85,7 @@ def _begin(entry: Entry) -> None:
         raise Precondition(f"container {entry.container.name} is already running")
     _wait_until_reaped(entry)
     entry.begin_run()
-    entry.save_restarts(Restarts())
+    entry.forget_restarts()
 
 
 def _wait_until_reaped(entry: Entry) -> None:

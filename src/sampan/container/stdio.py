@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import array
 import fcntl
 import os
 import termios
@@ -69,7 +68,7 @@ def _replace(fd: int, target: int) -> None:
 
 def resize(fd: int, rows: int, columns: int) -> None:
     """Sets a terminal's size, in characters."""
-    fcntl.ioctl(fd, termios.TIOCSWINSZ, array.array("H", [rows, columns, 0, 0]))
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, rows.to_bytes(2, "little") + columns.to_bytes(2, "little") + bytes(4))
 
 
 def fill_standard_descriptors() -> None:

@@ -111,6 +111,10 @@ class Entry:
     def save_restarts(self, restarts: Restarts) -> None:
         _save(f"{self.folder}/restarts.json", restarts)
 
+    def forget_restarts(self) -> None:
+        """A person starts it: nothing is counted yet."""
+        durable.remove_file(f"{self.folder}/restarts.json")
+
     def save_exit(self, record: Exit) -> None:
         """What the one who reaped it knows; a record that the container wrote itself stays."""
         if self._exit_record() is None:
@@ -333,4 +337,10 @@ def _load_if_there(path: str, kind: type[R]) -> R | None:
 
 
 def _save(path: str, record: Record) -> None:
-    durable.write_file(path, strictjson.dumps(record))
+    data = strictjson.dumps(record)
+    if rb"\ud" in data:  # maybe a path of other bytes: that could be written, but never read again
+        try:
+            strictjson.loads(data)
+        except Invalid as error:
+            raise Invalid("a path or a value of the container is not UTF-8, and only that is kept") from error
+    durable.write_file(path, data)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import _signal
 import _socket
 import _thread
-import array
 import fcntl
 import os
 import select
@@ -359,6 +358,4 @@ def _write_all(fd: int, data: bytes) -> None:
 
 def _readable(fd: int) -> int:
     """How many bytes are in a pipe or terminal now."""
-    size = array.array("i", [0])
-    fcntl.ioctl(fd, termios.FIONREAD, size)
-    return size[0]
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), "little")

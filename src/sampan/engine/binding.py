@@ -250,16 +250,25 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 
 
-def _bind() -> None:
-    for name, (result, *arguments) in _SIGNATURES.items():
+class _Functions:
+    """The functions above, by their C names; each is bound when it is first asked for: all cost 1 ms."""
+
+    def __getattr__(self, name: str) -> Any:
+        result, *arguments = _SIGNATURES[name]
         function = getattr(LIBRARY, name)
         function.restype = result
         function.argtypes = arguments
+        setattr(self, name, function)
+        return function
 
 
-_bind()
-C: Any = LIBRARY
-"""The functions above, by their C names."""
+C: Any = _Functions()
+
+
+def bind_all() -> None:
+    """Binds every function now, for a process that forks: its children share what that takes."""
+    for name in _SIGNATURES:
+        getattr(C, name)
 
 
 class EngineError(Exception):

@@ -50,12 +50,15 @@ class Program(Protocol):
 
 
 def preload() -> None:
-    """Import everything that a run needs, so that a jail can be built around it (loading may import more)."""
+    """Import and bind all that a run needs, so that a jail can be built around it (loading may import more)."""
     import sampan.engine.cache
     import sampan.engine.component
     import sampan.engine.module
     import sampan.engine.sockets
     import sampan.engine.wasi  # noqa: F401
+    from sampan.engine.binding import bind_all
+
+    bind_all()
 
 
 class Engine:
