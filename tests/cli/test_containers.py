@@ -306,3 +306,12 @@ def test_containers_complete(harbour: Harbour, sampan: Sampan) -> None:
         assert f"swift\t{TOOLBOX.name}" in harbour.ok("__complete", verb, "sw").splitlines(), verb
     assert "toolbox:latest" in harbour.ok("__complete", "inspect", "")
     assert harbour.ok("__complete", "inspect", "--type", "c") == "container\n"
+
+
+@pytest.mark.parametrize("timeout", ["9" * 20, "99999999999h", "3000000"])
+def test_stop_waits_as_long_as_it_is_told_to(harbour: Harbour, timeout: str) -> None:
+    harbour.start_file("one", "sleep", "100", flags=("--stop-timeout", timeout))
+    harbour.ok("stop", "one")
+    harbour.ok("start", "one")
+    assert harbour.ok("stop", "-t", timeout, "one") == "one\n"
+    assert status(harbour, "one") == "exited 143"

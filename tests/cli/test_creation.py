@@ -124,3 +124,22 @@ def test_a_lower_limit_of_the_caller_is_the_containers_too(harbour: Harbour) -> 
     limits = json.loads(harbour.ok("inspect", "-f", "{{json .HostConfig.Ulimits}}", "few"))
     assert {"Name": "nofile", "Hard": 200, "Soft": 200} in limits
     assert harbour.ok("start", "-a", "few") == "hi\n"
+
+
+def test_a_path_that_is_not_utf8_is_refused_and_leaves_no_container(sampan: Sampan) -> None:
+    folder = os.fsencode(sampan.folder) + b"/other\xff"
+    os.mkdir(folder)
+    done = subprocess.run(
+        sampan.command("run", "--rm", "--dir", ".", str(TOOLBOX), "echo", "hi"),
+        cwd=folder,
+        capture_output=True,
+        env=sampan.env,
+        timeout=60,
+    )
+    assert done.returncode == 125, done.stderr
+    assert b"is not UTF-8" in done.stderr and b"(INVALID)" in done.stderr
+    assert containers_of(sampan) == []
+
+
+def test_a_value_beyond_the_basic_plane_is_text(harbour: Harbour) -> None:
+    assert "A=\U0001f6f6" in harbour.ok("run", "--rm", "-e", "A=\U0001f6f6", str(TOOLBOX), "env")

@@ -16,6 +16,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 MAX_SIGNAL = 64
+LONGEST_POLL = 2_000_000.0
 
 
 class Stat(Record):
@@ -99,11 +100,13 @@ def open_pidfd(pid: int) -> int:
 
 
 def wait_ended(pidfd: int, timeout: float | None) -> bool:
-    """Wait up to `timeout` seconds (None: for good) for the process to end; true once it has."""
+    """Wait up to `timeout` seconds (None, or more than 23 days: for good) for its end; true once it has ended."""
     import select
 
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
+    if timeout is not None and timeout > LONGEST_POLL:
+        timeout = None
     return bool(poll.poll(None if timeout is None else max(0, int(timeout * 1000))))
 
 
