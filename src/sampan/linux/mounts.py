@@ -1,13 +1,14 @@
 """Mounts on descriptors: what was checked is what is mounted, whoever renames meanwhile. open_tree(2)
 
-A place is a path of ours, or a descriptor that `paths` opened in a stranger's root. A bind is cloned, given
-its flags, and only then attached, so it is never seen writable. Deciding what to mount is not done here.
+A place is a path of ours, or a descriptor that `paths` opened in a stranger's root. What is mounted is made
+detached (`clone`, `create`), given its attributes (`change`), and only then attached, so it is never seen
+writable. Deciding what to mount is not done here.
 """
 
 from __future__ import annotations
 
 import os
-from errno import EBUSY, EINVAL, ELOOP, ENODEV, ENOSYS, ENOTDIR
+from errno import EBUSY, EINVAL, ELOOP, ENODEV, ENOSYS, ENOTBLK, ENOTDIR
 
 from sampan.core.errors import Invalid, Precondition, SampanError, Unimplemented, from_os_error
 from sampan.linux import syscalls
@@ -28,6 +29,9 @@ _CLONE = 1  # OPEN_TREE_CLONE
 _EMPTY_PATH = 0x1000  # AT_EMPTY_PATH
 _RECURSIVE = 0x8000  # AT_RECURSIVE
 _MOVE_EMPTY_PATHS = 0x04 | 0x40  # MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+_SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6  # FSCONFIG_
+_CLOEXEC = 1  # FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
+_MAX_VALUE = 255  # bytes of an option's value that fsconfig(2) takes
 
 
 def mount(source: str, target: str | int, fstype: str, flags: int = 0, options: str = "") -> None:
@@ -85,6 +89,169 @@ def bind(
                 os.close(fd)
 
 
+def clone(source: int, recursive: bool = False) -> int:
+    """A detached copy of the mount at `source`, from there down, as a descriptor; nobody sees it yet.
+
+    Raises:
+        SampanError: Denied; Invalid for a mount that may not be bound.
+    """
+    deep = _RECURSIVE if recursive else 0
+    try:
+        return syscalls.call("open_tree", source, b"", _CLONE | _EMPTY_PATH | os.O_CLOEXEC | deep)
+    except OSError as error:
+        raise _refusal(error, f"bind {_name(source)!r}") from error
+
+
+def create(fstype: str, source: str, options: list[str], attributes: int = 0) -> int:
+    """A detached mount of a new file system, as a descriptor that files can be made through.
+
+    Args:
+        source: what the file system calls it: a device, or any word.
+        options: the file system's own, `key` or `key=value`.
+        attributes: MOUNT_ATTR_ bits (`mountoptions`).
+
+    Raises:
+        Unimplemented: the kernel does not have `fstype`.
+        Invalid: options that it does not know.
+        SampanError: Denied, NotFound (a device), ...
+    """
+    doing = f"make a {fstype} file system"
+    context = -1
+    try:
+        context = syscalls.call("fsopen", _text(fstype), _CLOEXEC)
+        for option in (f"source={source or 'none'}", *options):
+            doing = f"make a {fstype} file system with {option!r}"
+            key, equals, value = _text(option).partition(b"=")
+            if len(value) > _MAX_VALUE:
+                raise Invalid(f"cannot {doing}: the value is longer than {_MAX_VALUE} bytes")
+            kind = _SET_STRING if equals else _SET_FLAG
+            syscalls.call("fsconfig", context, kind, key, value if equals else None, 0)
+        doing = f"make a {fstype} file system"
+        syscalls.call("fsconfig", context, _CREATE, None, None, 0, slow=True)
+        return syscalls.call("fsmount", context, _CLOEXEC, attributes)
+    except OSError as error:
+        refusal = _refusal(error, doing)
+        said = _complaint(context)
+        raise type(refusal)(f"{refusal.message} ({said})" if said else refusal.message) from error
+    finally:
+        if context >= 0:
+            os.close(context)
+
+
+def _complaint(context: int) -> str:
+    """What the file system said about its options, if anything."""
+    try:
+        return os.fsdecode(os.read(context, 512)).strip().removeprefix("e ")
+    except OSError:
+        return ""
+
+
+def change(
+    mount: int, setting: int = 0, clearing: int = 0, recursive: bool = False, propagation: int = 0
+) -> None:
+    """Change the attributes of a mount, detached or not, given its top folder; also its propagation.
+
+    Args:
+        setting, clearing: MOUNT_ATTR_ bits (`mountoptions`); cleared first. recursive: those below it, too.
+        propagation: MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE, or 0 for as it is.
+
+    Raises:
+        Invalid: it is no mount. Denied: an attribute that may not be cleared in a user namespace.
+        Unimplemented: Linux before 5.12.
+    """
+    attributes = b"".join(value.to_bytes(8, "little") for value in (setting, clearing, propagation, 0))
+    deep = _RECURSIVE if recursive else 0
+    try:
+        syscalls.call("mount_setattr", mount, b"", _EMPTY_PATH | deep, attributes, len(attributes))
+    except OSError as error:
+        raise _refusal(error, f"change the mount {_name(mount)!r}") from error
+
+
+def attach(mount: int, target: int) -> None:
+    """Put a detached mount on `target`; from then on its descriptor is that of the attached one.
+
+    Raises:
+        Invalid: a folder on a file or the other way.
+        SampanError: Denied, ...
+    """
+    try:
+        syscalls.call("move_mount", mount, b"", target, b"", _MOVE_EMPTY_PATHS)
+    except OSError as error:
+        raise _refusal(error, f"mount on {_name(target)!r}") from error
+
+
+def set_propagation(propagation: int) -> None:
+    """Change how this mount namespace passes mounts on: MS_ flags for `/`, with MS_REC for all below.
+
+    Raises:
+        SampanError: Denied.
+    """
+    _mount("", "/", "", propagation, "")
+
+
+def filesystem_of(fd: int) -> int:
+    """The magic number of the file system that a descriptor is on. statfs(2)"""
+    from ctypes import create_string_buffer
+
+    buffer = create_string_buffer(256)
+    try:
+        syscalls.call("fstatfs", fd, buffer)
+    except OSError as error:
+        raise _refusal(error, f"look at {_name(fd)!r}") from error
+    return int.from_bytes(buffer.raw[:4], "little")
+
+
+def below(folder: int) -> list[tuple[str, str, int]]:
+    """The mounts below a folder: path from there (`/a/b`), type of file system, device as in `st_dev`."""
+    top = os.fsencode(_name(folder)).rstrip(b"/") + b"/"
+    found = []
+    for line in _mountinfo():
+        _, _, device, _, point, _ = line.split(b" ", 5)
+        path = _unescaped(point)
+        if path.startswith(top) and path != top:
+            major, _, minor = device.partition(b":")
+            fstype = line.partition(b" - ")[2].split(b" ", 1)[0].decode()
+            found.append((os.fsdecode(path[len(top) - 1 :]), fstype, os.makedev(int(major), int(minor))))
+    return found
+
+
+def mount_of(fd: int) -> int:
+    """An `O_PATH` descriptor of the top folder of the mount that a descriptor is in.
+
+    Raises:
+        Precondition: another mount covers that folder.
+    """
+    number = _mount_id(fd)
+    points = [_unescaped(line.split(b" ", 5)[4]) for line in _mountinfo() if line.startswith(number + b" ")]
+    try:
+        top = os.open(points[0], os.O_PATH | os.O_CLOEXEC) if points else -1
+    except OSError as error:
+        raise _refusal(error, f"open the mount of {_name(fd)!r}") from error
+    if top < 0 or _mount_id(top) != number:
+        if top >= 0:
+            os.close(top)
+        raise Precondition(f"the mount that {_name(fd)!r} is in is covered by another one")
+    return top
+
+
+def _mount_id(fd: int) -> bytes:
+    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
+        return next(line.split()[1] for line in file if line.startswith(b"mnt_id:"))
+
+
+def _name(fd: int) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return f"descriptor {fd}"
+
+
+def _text(text: str) -> bytes:
+    if "\0" in text:
+        raise Invalid(f"{text!r} has a NUL in it")
+    return os.fsencode(text)
+
+
 def _set_attributes(tree: int, flags: int, deep: int) -> bool:
     """Give the clone its flags before anybody can see it; false on a kernel that cannot (before 5.12)."""
     attributes = b"".join(value.to_bytes(8, "little") for value in (flags, 0, 0, 0))
@@ -100,8 +267,8 @@ def _set_attributes(tree: int, flags: int, deep: int) -> bool:
 def _remount(tree: int, flags: int, recursive: bool) -> None:
     """Add the flags to the attached mount, and to those below it, one by one."""
     top = os.readlink(f"/proc/self/fd/{tree}")
-    below = [path for path in _mount_points() if path.startswith(f"{top}/")] if recursive else []
-    for path in (f"/proc/self/fd/{tree}", *below):
+    inner = [path for path in _mount_points() if path.startswith(f"{top}/")] if recursive else []
+    for path in (f"/proc/self/fd/{tree}", *inner):
         _mount("", path, "", _REMOUNT | _BIND | flags | _present_flags(path), "")
 
 
@@ -111,9 +278,16 @@ def _present_flags(path: str) -> int:
 
 
 def _mount_points() -> list[str]:
+    return [os.fsdecode(_unescaped(line.split()[4])) for line in _mountinfo()]
+
+
+def _mountinfo() -> list[bytes]:
     with open("/proc/self/mountinfo", "rb") as file:
-        lines = file.read().splitlines()
-    return [os.fsdecode(line.split()[4].decode("unicode_escape").encode("latin-1")) for line in lines]
+        return file.read().splitlines()
+
+
+def _unescaped(path: bytes) -> bytes:
+    return path.decode("unicode_escape").encode("latin-1") if b"\\" in path else path
 
 
 def overlay(target: str | int, lower: list[str], upper: str | int, work: str | int, userns: bool) -> None:
@@ -181,17 +355,19 @@ def pivot_root(new_root: str | int = ".") -> None:
         raise _refusal(error, f"make {new_root!r} the root") from error
 
 
-def unmount(path: str, detach: bool = False) -> None:
+def unmount(path: str | int, detach: bool = False) -> None:
     """Unmount; never through a link.
 
     Args:
+        path: of the top folder of a mount, or a descriptor of it.
         detach: take it out of the tree now, let go of it when nobody uses it any more.
 
     Raises:
         Precondition: it is in use; or nothing is mounted there.
     """
     try:
-        syscalls.call("umount2", os.fsencode(path), _NOFOLLOW | (_DETACH if detach else 0), slow=True)
+        follow = 0 if isinstance(path, int) else _NOFOLLOW
+        syscalls.call("umount2", os.fsencode(place(path)), follow | (_DETACH if detach else 0), slow=True)
     except OSError as error:
         if error.errno == EINVAL:
             raise Precondition(f"nothing is mounted on {path!r}") from error
@@ -222,6 +398,6 @@ def _refusal(error: OSError, doing: str) -> SampanError:
         return Precondition(f"cannot {doing}: it is in use")
     if error.errno in (ENODEV, ENOSYS):
         return Unimplemented(f"cannot {doing}: the kernel does not have it")
-    if error.errno in (EINVAL, ENOTDIR, ELOOP):
+    if error.errno in (EINVAL, ENOTDIR, ELOOP, ENOTBLK):
         return Invalid(f"cannot {doing}: {error.strerror}")
     return from_os_error(error, doing)

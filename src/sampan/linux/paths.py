@@ -90,7 +90,10 @@ def make_dirs_in_root(root_fd: int, path: str, mode: int = 0o755) -> int:
     walked = ""
     fd = -1
     try:
-        fd = _open(root_fd, ".", _STEP | os.O_DIRECTORY, 0)
+        try:
+            return _open(root_fd, path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0)
+        except FileNotFoundError:
+            fd = _open(root_fd, ".", _STEP | os.O_DIRECTORY, 0)
         for name in path.split("/"):
             if name in ("", "."):
                 continue
@@ -103,6 +106,37 @@ def make_dirs_in_root(root_fd: int, path: str, mode: int = 0o755) -> int:
     except (OSError, ValueError) as error:
         raise _refusal(error, path) from error
     return fd
+
+
+def make_file_in_root(root_fd: int, path: str, mode: int = 0o644) -> int:
+    """Open the file `path` in the root, made empty if missing, with the folders above it; `O_PATH`, any kind.
+
+    Raises:
+        Invalid: a link that leads nowhere.
+        SampanError: as `make_dirs_in_root`.
+    """
+    try:
+        for _ in range(MAX_TRIES):
+            try:
+                return _open(root_fd, path, os.O_PATH | os.O_CLOEXEC, 0)
+            except FileNotFoundError:
+                _create_if_free(root_fd, path, mode)
+    except (OSError, ValueError) as error:
+        raise _refusal(error, path) from error
+    raise Invalid(f"{path[:200]!r} is a link that leads nowhere", exit_code=126)
+
+
+def _create_if_free(root_fd: int, path: str, mode: int) -> None:
+    above, _, name = path.rpartition("/")
+    if name in ("", ".", ".."):
+        raise OSError(EISDIR, os.strerror(EISDIR))
+    folder = make_dirs_in_root(root_fd, above)
+    try:
+        os.close(os.open(name, os.O_WRONLY | _NEW | os.O_CLOEXEC, mode, dir_fd=folder))
+    except FileExistsError:
+        return  # taken meanwhile, or by a dangling link: the caller looks again
+    finally:
+        os.close(folder)
 
 
 def _open_or_make_dir(root_fd: int, path: str, above: int, name: str, mode: int) -> int:
