@@ -2,10 +2,11 @@
 
 import os
 import pathlib
+import signal
 
 import pytest
 
-from sampan.container import inside
+from sampan.container import inside, lifecycle
 from sampan.core.errors import NotFound, Precondition
 from sampan.core.spec.runtime import Process
 
@@ -100,3 +101,14 @@ def test_an_error_of_the_work_comes_out(world):
 
     with pytest.raises(NotFound, match="/x"):
         inside.with_files(entry, work, writes=True)
+
+
+def test_exec_ends_with_its_container(world):
+    entry = world.start("sleep", "100", lower=world.rootfs())
+    pid = inside.execute(
+        entry, world.roots, Process(["/toolbox.wasm", "sleep", "100"], "/"), keep_stdin=False
+    )
+    lifecycle.kill(entry, world.roots, signal.SIGKILL)
+    assert lifecycle.wait(entry, 20).code == 137
+    record = inside.reap_execution(pid)
+    assert record.code == 137

@@ -13,6 +13,7 @@ from sampan.container.supervisor import Supervisor
 from sampan.core.errors import Denied, Precondition, SampanError, from_os_error
 from sampan.linux import namespaces
 from sampan.linux.cgroups import Cgroup
+from sampan.linux.processes import open_pidfd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def _prepare(entry: Entry, roots: Roots, wanted: Process, keep_stdin: bool, mode
         Cgroup(container.id).attach()
     stdio.arrange(mode, keep_stdin=keep_stdin, terminal=False)
     supervisor = Supervisor(lambda: program.run(grants), signals, stdio.Ends(), None, None, {})
+    supervisor.end_with(_end_of(entry))
     warm_up()
     import resource  # noqa: F401 - the jail needs it, where no module can be loaded any more
 
@@ -143,6 +145,14 @@ def _check_running(entry: Entry) -> None:
         raise Precondition(
             f"container {entry.container.name} is not running", fix=f"sampan start {entry.container.name}"
         )
+
+
+def _end_of(entry: Entry) -> int:
+    """A pidfd of a running container's process."""
+    run = entry.running
+    pidfd = open_pidfd(run.pid) if run is not None else -1
+    _check_running(entry)  # only now is it sure that the pid was still the container's
+    return pidfd
 
 
 def _world_of(entry: Entry) -> tuple[int, dict[int, int]]:

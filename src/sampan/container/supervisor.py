@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CHUNK = 64 << 10
 MAX_CLIENTS = 64
+SIGKILL = 9
 ENDING_SIGNALS = (
     _signal.SIGTERM,
     _signal.SIGINT,
@@ -99,7 +100,12 @@ class Supervisor:
         self._input_ended = False
         self._ending: Ending | None = None
         self._ended = False
+        self._master = -1
         self._done, self._done_write = os.pipe2(os.O_CLOEXEC)
+
+    def end_with(self, pidfd: int) -> None:
+        """Ends the workload when another process does, as SIGKILL would."""
+        self._master = pidfd
 
     def serve(self, stack: int, patience: float) -> tuple[Ending | None, int]:
         """Runs the workload to its end or to a signal: its ending and 0, or None and the signal.
@@ -136,6 +142,8 @@ class Supervisor:
                     return number
             elif fd == self._done:
                 self._ended = True
+            elif fd == self._master:
+                return SIGKILL
             elif self._server is not None and fd == self._server.fileno():
                 self._accept(self._server)
             elif fd in self._clients:
@@ -186,6 +194,8 @@ class Supervisor:
         poll.register(self._signals.fd, select.POLLIN)
         if not self._ended:
             poll.register(self._done, select.POLLIN)
+        if self._master >= 0:
+            poll.register(self._master, select.POLLIN)
         if self._server is not None:
             poll.register(self._server.fileno(), select.POLLIN)
         masks = (
