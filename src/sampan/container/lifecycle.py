@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 
-from sampan.container import control, process, reaper
+from sampan.container import control, reaper
 from sampan.container.events import publish, publish_container
 from sampan.container.launch import hear_report
 from sampan.container.records import Exit
@@ -36,6 +36,8 @@ def start_here(entry: Entry, roots: Roots, mode: str) -> int:
     Raises:
         Precondition: it runs already. SampanError: what stopped it, with the exit code to leave with.
     """
+    from sampan.container import process  # with the engine: whoever starts nothing here does without
+
     with entry.lock():
         _begin(entry)
         read, write = os.pipe2(os.O_CLOEXEC)
