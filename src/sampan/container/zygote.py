@@ -188,6 +188,7 @@ def main(argv: list[str]) -> int:
         return 0
     preload()
     warm_up()
+    import hashlib  # noqa: F401 - loaded by each container, OpenSSL would take 0.4 MB of each
     zygote = Zygote(roots, float(os.environ.get("SAMPAN_ZYGOTE_IDLE", IDLE_SECONDS)))
     server = control.listen(roots.run, "zygote")
     os.write(ready, b"!")
