@@ -190,24 +190,35 @@ def test_with_network_tcp_and_udp_and_nothing_else(in_child):
     assert in_child(connect) == (b"helloself", {"EPERM"})
 
 
-def run_jailed(wasm, folder, *runs, user=0):
+def run_jailed(wasm, folder, *runs, user=0, profile="none"):
     """The endings of the guest's runs, [code, reason, message] each, in a process of their own."""
-    command = [sys.executable, Path(__file__).parent / "jailed_guest.py", wasm, folder, str(user), *runs]
+    command = [
+        sys.executable,
+        Path(__file__).parent / "jailed_guest.py",
+        wasm,
+        folder,
+        str(user),
+        profile,
+        *runs,
+    ]
     done = subprocess.run(command, capture_output=True, timeout=60, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
+@pytest.mark.parametrize("profile", ["none", "docker_like", "podman_like"])
 @pytest.mark.parametrize("user", [0, 65534])
-def test_a_wasi_program_runs_inside_all_walls(as_root, open_folder, user):
-    """No call of the engine needs executable memory, a process or a path outside once the program is loaded."""
+def test_a_wasi_program_runs_inside_all_walls(as_root, open_folder, user, profile):
+    """No call of the engine needs executable memory, a process or a path outside once the program is loaded, and the
+    default profiles of container tools leave it what it needs.
+    """
     (open_folder / "in").write_text("file content")
     endings = run_jailed(
         TOOLBOX, open_folder,
         "toolbox echo hello", "toolbox cat /in", "toolbox write /out written", "toolbox ls /", "toolbox rm /in",
         "toolbox sleep 0.01", "toolbox tick 2 1", "toolbox grow 100", "toolbox exit 7", "toolbox trap",
         "toolbox recurse",
-        user=user,
+        user=user, profile=profile,
     )  # fmt: skip
     expected = [(0, "exited")] * 8 + [(7, "exited"), (134, "trap"), (134, "trap")]
     assert [(code, reason) for code, reason, _ in endings] == expected

@@ -1,6 +1,6 @@
-"""Namespaces: leave the present ones, enter others, and a user namespace with one id. namespaces(7).
+"""Namespaces: leave the present ones, enter others, name a host, and a user namespace with one id. namespaces(7).
 
-Maps of whole id ranges (newuidmap) are not made here. A process that unshares users must have one thread.
+Maps of whole id ranges are the business of `idmaps`. A process that unshares users must have one thread.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from errno import EINVAL, ENOSPC, ENOSYS, EUSERS
 
-from sampan.core.errors import Exhausted, Precondition, SampanError, Unimplemented, from_os_error
+from sampan.core.errors import Exhausted, Invalid, Precondition, SampanError, Unimplemented, from_os_error
 from sampan.linux import syscalls
 
 NEWTIME = 0x00000080
@@ -24,6 +24,7 @@ NAMES = {
     "user": NEWUSER, "pid": NEWPID, "network": NEWNET, "time": NEWTIME,
 }  # fmt: skip
 """OCI's names of the namespaces."""
+MAX_NAME = 64  # of a host and a domain
 
 
 def unshare(flags: int) -> None:
@@ -81,7 +82,37 @@ def become_root() -> None:
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
     except OSError as error:
-        raise Precondition("the user namespace maps no id 0", fix="map container id 0 to a host id") from error
+        raise Precondition(
+            "the user namespace maps no id 0", fix="map container id 0 to a host id"
+        ) from error
+
+
+def set_hostname(name: str) -> None:
+    """Give the UTS namespace that this process is in, which should be its own, a host name.
+
+    Raises:
+        Invalid: longer than 64 bytes, or a NUL in it. Denied: not allowed to.
+    """
+    _set_name("sethostname", "hostname", name)
+
+
+def set_domainname(name: str) -> None:
+    """Give the UTS namespace that this process is in an NIS domain name.
+
+    Raises:
+        Invalid: longer than 64 bytes, or a NUL in it. Denied: not allowed to.
+    """
+    _set_name("setdomainname", "domainname", name)
+
+
+def _set_name(call: str, field: str, name: str) -> None:
+    raw = os.fsencode(name)
+    if len(raw) > MAX_NAME or b"\0" in raw:
+        raise Invalid(f"the {field} {name[:80]!r} is longer than {MAX_NAME} bytes, or has a NUL in it")
+    try:
+        syscalls.call(call, raw, len(raw))
+    except OSError as error:
+        raise from_os_error(error, f"set the {field} {name!r}") from error
 
 
 def can_unshare_user() -> bool:

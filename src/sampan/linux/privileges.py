@@ -11,6 +11,7 @@ import os
 import resource
 
 from sampan.core.errors import Denied, Internal, Invalid, from_os_error
+from sampan.core.spec.checks import RLIMITS
 from sampan.linux import syscalls
 
 TYPE_CHECKING = False
@@ -144,12 +145,12 @@ def set_rlimits(limits: dict[str, tuple[int, int]]) -> None:
 
     Raises:
         Invalid: no such limit; soft above hard; out of range.
-        Denied: a hard limit above the present one.
+        Denied: a hard limit above the present one, without CAP_SYS_RESOURCE.
     """
     for name, (soft, hard) in limits.items():
-        number = getattr(resource, name, None) if name.startswith("RLIMIT_") else None
-        if number is None:
+        if name not in RLIMITS:
             raise Invalid(f"{name[:40]!r} is not a resource limit", fix="RLIMIT_NOFILE is one")
+        number = RLIMITS.index(name)
         if not all(type(v) is int and -1 <= v < 1 << 64 for v in (soft, hard)):
             raise Invalid(f"{name} is out of range")
         pair = (_unlimited(soft), _unlimited(hard))
@@ -158,7 +159,15 @@ def set_rlimits(limits: dict[str, tuple[int, int]]) -> None:
         try:
             resource.setrlimit(number, pair)
         except (OSError, ValueError) as error:
-            raise Denied(f"cannot set {name} to {soft}:{hard}: {error}") from error
+            present = resource.getrlimit(number)[1]
+            raise Denied(
+                f"cannot set {name} to {soft}:{hard}: the hard limit is {_shown(present)} and cannot be raised",
+                fix=f"ask for no more, or raise {name} of the process that starts the container",
+            ) from error
+
+
+def _shown(limit: int) -> str:
+    return "unlimited" if limit < 0 else str(limit)
 
 
 def _unlimited(value: int) -> int:

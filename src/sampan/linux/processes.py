@@ -10,7 +10,7 @@ import os
 
 from sampan.core.errors import Invalid, NotFound, Precondition, from_os_error
 from sampan.core.record import Record
-from sampan.linux import syscalls
+from sampan.linux import procfs, syscalls
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -157,6 +157,26 @@ def set_parent_death_signal(number: int, parent: int) -> None:
 def set_name(name: str) -> None:
     """The thread's name in ps and /proc/PID/comm; the first 15 bytes count."""
     _prctl(_PR_SET_NAME, os.fsencode(name.replace("\0", ""))[:15], f"take the name {name!r}")
+
+
+def set_oom_score_adj(value: int) -> None:
+    """How likely the kernel ends this process, and its children to come, when memory is short. proc(5)
+
+    Args:
+        value: -1000 (never) to 1000 (first).
+
+    Raises:
+        Invalid: out of range. Denied: less than now, without CAP_SYS_RESOURCE.
+    """
+    if not -1000 <= value <= 1000:
+        raise Invalid(f"the oom_score_adj {value} is not -1000 to 1000")
+    try:
+        with open("/proc/self/oom_score_adj", "rb") as file:
+            if int(file.read()) == value:
+                return
+        procfs.write("self/oom_score_adj", str(value))
+    except OSError as error:
+        raise from_os_error(error, f"set oom_score_adj to {value}") from error
 
 
 def _prctl(option: int, value: int | bytes, doing: str) -> None:

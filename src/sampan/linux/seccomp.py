@@ -9,15 +9,16 @@ of ours made, before. It cannot see behind pointers; paths are the business of L
 from __future__ import annotations
 
 import os
-from errno import EACCES, ENOSYS, EPERM
+from errno import EACCES, EINVAL, ENOSYS, EPERM
 
-from sampan.core.errors import Internal, Precondition, Unimplemented, from_os_error
-from sampan.linux import syscalls
+from sampan.core.errors import Internal, Invalid, Precondition, Unimplemented, from_os_error
+from sampan.linux import profiles, syscalls
 from sampan.linux.numbers import ARCHITECTURE, AUDIT_ARCHITECTURES, NUMBERS
 
 _SET_MODE_FILTER = 1
 _GET_ACTION_AVAIL = 2
 _TSYNC = 1
+MAX_INSTRUCTIONS = 4096
 
 # offsets in struct seccomp_data
 _NUMBER, _ARCH, _ARGS = 0, 4, 16
@@ -67,25 +68,64 @@ _PROTOCOLS = (0, 6, 17)  # by type, TCP, UDP
 Instruction = tuple[int, int, int, int]  # code, steps if true, steps if false, value
 
 
-def install(network: bool) -> None:
+def install(network: bool, extra: tuple[bytes, list[str]] | None = None) -> None:
     """Filter all threads of this process, for good; call `no_new_privileges` before.
 
     Args:
         network: TCP and UDP sockets may be made.
+        extra: a program of `profiles.compile_profile` and its flags; a call must then pass both filters.
 
     Raises:
         Precondition: no_new_privs is not set.
         Unimplemented: the kernel has no seccomp filters.
     """
+    own = assemble(program(network, os.getpid()))
+    if extra is not None:
+        install_program(*extra)
+    _install(own, _TSYNC)
+
+
+def install_program(program: bytes, flags: list[str]) -> None:
+    """Filter all threads by another program, with our own still to come.
+
+    It comes first because ours allows no further filter. A profile may deny `seccomp` itself, so that one call
+    is let through in front of it; ours then denies it for good. Of all filters, the strictest answer counts.
+
+    Args:
+        program: the kernel's `struct sock_filter` array. flags: the spec's names of them.
+
+    Raises:
+        Invalid: the kernel does not take the program or a flag. SampanError: as `install`.
+    """
+    chosen = _TSYNC
+    for flag in flags:
+        chosen |= profiles.flag_of(flag)
+    let_through = [
+        (_LOAD, 0, 0, _ARCH),
+        (_EQUAL, 0, 3, AUDIT_ARCHITECTURES[ARCHITECTURE]),
+        (_LOAD, 0, 0, _NUMBER),
+        (_EQUAL, 0, 1, NUMBERS["seccomp"][ARCHITECTURE]),
+        (_RETURN, 0, 0, _ALLOW),
+    ]
+    _install(assemble(let_through) + program, chosen)
+
+
+def _install(code: bytes, flags: int) -> None:
     import ctypes
 
-    code = assemble(program(network, os.getpid()))
+    count = len(code) // 8
+    if count > MAX_INSTRUCTIONS:
+        raise Invalid(
+            f"the system call filter has {count} instructions, more than the {MAX_INSTRUCTIONS} allowed"
+        )
     buffer = ctypes.create_string_buffer(code, len(code))
     # struct sock_fprog: a 16 bit count, padding, a pointer
-    header = (len(code) // 8).to_bytes(8, "little") + ctypes.addressof(buffer).to_bytes(8, "little")
+    header = count.to_bytes(8, "little") + ctypes.addressof(buffer).to_bytes(8, "little")
     try:
-        refused = syscalls.call("seccomp", _SET_MODE_FILTER, _TSYNC, header)
+        refused = syscalls.call("seccomp", _SET_MODE_FILTER, flags, header)
     except OSError as error:
+        if error.errno == EINVAL:
+            raise Invalid("the kernel does not take the system call filter") from error
         if error.errno == EACCES:
             raise Precondition("seccomp needs no_new_privs to be set first") from error
         if error.errno == ENOSYS:
