@@ -16,7 +16,7 @@ ALWAYS = {
     "types",
     *("sampan", "sampan.core", "sampan.core.errors", "sampan.core.record", "sampan.core.roots"),
     *("sampan.doors", "sampan.doors.cli", "sampan.doors.cli.context", "sampan.doors.cli.listing"),
-    *("sampan.doors.cli.main", "sampan.core.commandline"),
+    *("sampan.doors.cli.main", "sampan.core.commandline", "sampan.launcher", "gc"),
 }
 
 
