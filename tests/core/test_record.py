@@ -68,6 +68,19 @@ def test_R12_a_wrong_type_is_named_by_its_path(document, path):
         Outer.from_json(document)
 
 
+def test_records_prepared_before_they_are_read_read_the_same():
+    class Above(Record):
+        one: int
+
+    class Below(Above):
+        other: str = ""
+
+    Above.prepare_all()
+    assert Below._types == {"one": int, "other": str}
+    assert Above._types is None
+    assert Below.from_json({"one": 1, "other": "a"}) == Below(1, "a")
+
+
 def test_an_integer_is_a_number():
     assert Outer.from_json({"@kind": "a", "ratio": 2}).ratio == 2.0
 

@@ -23,6 +23,7 @@ from sampan.container.reaper import conclude, wait_status_of
 from sampan.container.restarts import wants_restart
 from sampan.container.store import Containers
 from sampan.core.errors import SampanError
+from sampan.core.record import Record
 from sampan.core.roots import Roots
 from sampan.engine.program import Engine, preload
 from sampan.linux.locks import FileLock
@@ -188,6 +189,7 @@ def main(argv: list[str]) -> int:
         return 0
     preload()
     warm_up()
+    Record.prepare_all()
     import hashlib  # noqa: F401 - loaded by each container, OpenSSL would take 0.4 MB of each
     zygote = Zygote(roots, float(os.environ.get("SAMPAN_ZYGOTE_IDLE", IDLE_SECONDS)))
     server = control.listen(roots.run, "zygote")

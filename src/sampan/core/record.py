@@ -117,6 +117,16 @@ class Record:
         record.unknown = left
         return record
 
+    @classmethod
+    def prepare_all(cls) -> None:
+        """Works out the field types of every record below this one, which the first reading of each does otherwise.
+
+        For a process that forks many that read.
+        """
+        for kind in cls.__subclasses__():
+            kind._types = _resolve_types(kind)
+            kind.prepare_all()
+
     def to_json(self) -> dict[str, Any]:
         """The JSON object of this record; values equal to the field's default are left out."""
         cls = type(self)
