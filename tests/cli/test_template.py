@@ -63,7 +63,7 @@ def test_what_go_prints(source: str, text: str | None) -> None:
     [
         ("{{.Id}}", "there is no field .Id; there are: Args, ID,"),
         ("{{.ID.X}}", "there is no .X in 'abc123'"),
-        ("{{.ID", "{{ without }}"),
+        ("{{.ID", "no }} closes"),
         ("{{if .ID}}", "{{if}} without {{end}}"),
         ("{{end}}", "unexpected {{end}}"),
         ("{{else}}", "unexpected {{else}}"),
@@ -75,7 +75,7 @@ def test_what_go_prints(source: str, text: str | None) -> None:
         ("{{json x}}", "'x' is neither a field nor a value"),
         ("{{(.ID}}", "a ( is not closed"),
         ("{{.ID)}}", "unexpected )"),
-        ('{{"x}}', "{{ without }}"),
+        ('{{"x}}', "no }} closes"),
         ("{{$x}}", "the variable $x is not set"),
         ("{{.ID .Name}}", ".ID is not a function"),
         ("{{index .Args 9}}", "index cannot take [a b], 9"),
