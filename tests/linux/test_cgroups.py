@@ -14,11 +14,20 @@ import time
 import pytest
 
 from sampan.core.errors import Denied, Exists, Invalid, NotFound, Unimplemented
-from sampan.linux.cgroup_files import weight
-from sampan.linux.cgroups import ROOT, Cgroup, CgroupLimits, hierarchy
+from sampan.core.spec.runtime import Cpu, Memory, Pids, Resources
+from sampan.linux.cgroup_limits import weight
+from sampan.linux.cgroups import ROOT, Cgroup, hierarchy
 
 UNIFIED = f"{ROOT}/unified"
 MIB = 1 << 20
+
+
+def limits(memory=None, *, swap=None, pids=None, **cpu):
+    return Resources(
+        memory=Memory(limit=memory, swap=swap) if memory else None,
+        cpu=Cpu(**cpu) if cpu else None,
+        pids=Pids(limit=pids) if pids else None,
+    )
 
 
 @pytest.fixture
@@ -64,14 +73,12 @@ def touch(size):
 
 
 def read(group, controller, name):
-    with open(f"{ROOT}/{controller}/{group._files.path}/{name}") as file:
+    with open(f"{ROOT}/{controller}/{group.files.path}/{name}") as file:
         return file.read().strip()
 
 
 def test_limits_reach_the_kernel(cgroup):
-    cgroup.create(
-        CgroupLimits(memory=64 * MIB, cpu_quota=50_000, cpu_period=100_000, cpu_shares=512, pids=20)
-    )
+    cgroup.create(limits(memory=64 * MIB, quota=50_000, period=100_000, shares=512, pids=20))
     assert read(cgroup, "memory", "memory.limit_in_bytes") == str(64 * MIB)
     assert read(cgroup, "memory", "memory.memsw.limit_in_bytes") == str(64 * MIB)
     assert read(cgroup, "cpu", "cpu.cfs_quota_us") == "50000"
@@ -84,18 +91,18 @@ def test_limits_reach_the_kernel(cgroup):
 
 
 def test_limits_can_be_raised_and_lowered_and_taken_away(cgroup):
-    cgroup.create(CgroupLimits(memory=64 * MIB))
+    cgroup.create(limits(memory=64 * MIB))
     for size in (256 * MIB, 32 * MIB):  # memory and swap together must never be below memory: two orders
-        cgroup.update(CgroupLimits(memory=size))
+        cgroup.update(limits(memory=size))
         assert read(cgroup, "memory", "memory.limit_in_bytes") == str(size)
         assert read(cgroup, "memory", "memory.memsw.limit_in_bytes") == str(size)
-    cgroup.update(CgroupLimits(memory=-1, cpu_quota=-1, pids=-1))
+    cgroup.update(limits(memory=-1, quota=-1, pids=-1))
     assert cgroup.stats().memory_limit == 0
     assert read(cgroup, "pids", "pids.max") == "max"
 
 
 def test_W10_the_memory_limit_kills_only_inside_and_is_counted(cgroup):
-    cgroup.create(CgroupLimits(memory=32 * MIB))
+    cgroup.create(limits(memory=32 * MIB))
     pid = child_in(cgroup, lambda: touch(128 * MIB))
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
@@ -104,7 +111,7 @@ def test_W10_the_memory_limit_kills_only_inside_and_is_counted(cgroup):
 
 
 def test_X5_the_pids_limit_stops_a_fork(cgroup):
-    cgroup.create(CgroupLimits(pids=1))
+    cgroup.create(limits(pids=1))
 
     def fork():
         try:
@@ -118,7 +125,7 @@ def test_X5_the_pids_limit_stops_a_fork(cgroup):
 
 
 def test_stats_count_cpu_and_processes(cgroup):
-    cgroup.create(CgroupLimits())
+    cgroup.create(Resources())
 
     def work():
         end = time.process_time() + 0.05
@@ -150,7 +157,7 @@ def counting(writing):
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_freeze_stops_and_thaw_lets_go(version, request):
     group = request.getfixturevalue("cgroup" if version == "v1" else "bare_v2")
-    group.create(CgroupLimits())
+    group.create(Resources())
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     pid = child_in(group, counting(writing))
@@ -185,21 +192,21 @@ def drain(fd):
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_remove_kills_what_is_left_even_frozen_and_leaves_nothing(version, request):
     group = request.getfixturevalue("cgroup" if version == "v1" else "bare_v2")
-    group.create(CgroupLimits())
+    group.create(Resources())
     pid = child_in(group, signal.pause)
     group.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     group.remove()
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
-    assert not [folder for folder in group._files.folders() if os.path.exists(folder)]
+    assert not [folder for folder in group.files.folders() if os.path.exists(folder)]
     group.remove()
 
 
 def test_C8_a_taken_name_and_a_missing_group(cgroup):
-    cgroup.create(CgroupLimits())
+    cgroup.create(Resources())
     with pytest.raises(Exists):
-        Cgroup(f"test-{os.getpid()}").create(CgroupLimits())
+        Cgroup(f"test-{os.getpid()}").create(Resources())
     assert cgroup.stats().pids == 0
     with pytest.raises(NotFound):
         Cgroup("test-missing").attach()
@@ -214,20 +221,20 @@ def test_C16_names_that_lead_elsewhere_are_refused(name):
         Cgroup(name)
 
 
-@pytest.mark.parametrize("limits", [
-    CgroupLimits(memory=-2), CgroupLimits(memory=1 << 63), CgroupLimits(pids=1 << 40), CgroupLimits(cpu_quota=1),
-    CgroupLimits(cpu_period=1 << 40),
+@pytest.mark.parametrize("refused", [
+    limits(memory=-2), limits(memory=1 << 63), limits(pids=1 << 40), limits(quota=1),
+    limits(period=1 << 40),
 ])  # fmt: skip
-def test_C16_limits_that_the_kernel_does_not_take_leave_no_group(cgroup, limits):
+def test_C16_limits_that_the_kernel_does_not_take_leave_no_group(cgroup, refused):
     with pytest.raises(Invalid):
-        cgroup.create(limits)
-    assert not [folder for folder in cgroup._files.folders() if os.path.exists(folder)]
+        cgroup.create(refused)
+    assert not [folder for folder in cgroup.files.folders() if os.path.exists(folder)]
 
 
 def test_an_ordinary_user_is_told(nobody, in_child):
     def attempt():
         try:
-            Cgroup("test-nobody").create(CgroupLimits())
+            Cgroup("test-nobody").create(Resources())
         except Denied:
             return True
         return False
@@ -236,8 +243,8 @@ def test_an_ordinary_user_is_told(nobody, in_child):
 
 
 def test_X10_a_group_that_was_removed_by_others_is_no_obstacle(cgroup):
-    cgroup.create(CgroupLimits())
-    for folder in cgroup._files.folders():
+    cgroup.create(Resources())
+    for folder in cgroup.files.folders():
         os.rmdir(folder)
     assert cgroup.stats().memory == 0
     assert cgroup.oom_kills() == 0
@@ -247,7 +254,7 @@ def test_X10_a_group_that_was_removed_by_others_is_no_obstacle(cgroup):
 def test_no_hierarchy_at_all(tmp_path):
     assert hierarchy(str(tmp_path)) == ""
     with pytest.raises(Unimplemented):
-        Cgroup("x", root=str(tmp_path)).create(CgroupLimits())
+        Cgroup("x", root=str(tmp_path)).create(Resources())
     Cgroup("x", root=str(tmp_path)).remove()
 
 
@@ -276,7 +283,7 @@ def v2_tree(tmp_path, monkeypatch):
 def test_the_values_of_version_2(v2_tree):
     group = Cgroup("c1", root=str(v2_tree))
     assert group.version == "v2"
-    group.create(CgroupLimits(memory=64 * MIB, cpu_quota=50_000, cpu_shares=1024, pids=20))
+    group.create(limits(memory=64 * MIB, quota=50_000, shares=1024, pids=20))
     folder = v2_tree / "sampan/c1"
     assert group.missing == []
     assert {n: (folder / n).read_text() for n in V2_FILES.split()[:5]} == {
@@ -284,7 +291,7 @@ def test_the_values_of_version_2(v2_tree):
         "pids.max": "20",
     }  # fmt: skip
     (folder / "memory.swap.max").write_text("")
-    group.update(CgroupLimits(memory=64 * MIB, swap=96 * MIB, cpu_quota=-1))
+    group.update(limits(memory=64 * MIB, swap=96 * MIB, quota=-1))
     assert (folder / "memory.swap.max").read_text() == str(32 * MIB)
     (folder / "memory.current").write_text("4096\n")
     (folder / "memory.events").write_text("low 0\noom 3\noom_kill 2\n")
@@ -294,7 +301,7 @@ def test_the_values_of_version_2(v2_tree):
 
 
 def test_controllers_that_are_not_there_are_listed(bare_v2):
-    bare_v2.create(CgroupLimits(memory=64 * MIB, pids=5))
+    bare_v2.create(limits(memory=64 * MIB, pids=5))
     assert set(bare_v2.missing) >= {"memory", "pids"}
     assert "freezer" not in bare_v2.missing
 

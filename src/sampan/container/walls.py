@@ -13,7 +13,7 @@ from sampan.core.errors import Denied, Exists, SampanError, Unimplemented, from_
 from sampan.core.spec.runtime import Mount, Process, Resources, Spec, User
 from sampan.engine.grants import Preopen
 from sampan.linux import landlock, mounts, namespaces, paths, privileges, seccomp
-from sampan.linux.cgroups import Cgroup, CgroupLimits
+from sampan.linux.cgroups import Cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -214,36 +214,21 @@ def _use_host_paths(world: World, folder: str) -> None:
 
 def enter_cgroup(world: World, cgroup: Cgroup) -> None:
     """Puts this process into the container's cgroup, with the spec's limits."""
-    resources = world.spec.linux.resources if world.spec.linux is not None else None
-    limits = _cgroup_limits(resources or Resources())
+    linux = world.spec.linux
+    resources = (linux.resources if linux is not None else None) or Resources()
     try:
         try:
-            cgroup.create(limits)
+            cgroup.create(resources)
         except Exists:  # a run whose parent was killed left it
             cgroup.remove()
-            cgroup.create(limits)
+            cgroup.create(resources)
         cgroup.attach()
     except SampanError as error:
         plain = isinstance(error, Denied) and os.geteuid() != 0
         world.lack(CGROUP, Denied("a plain user may not make one here") if plain else error)
         return
-    asked = {"memory": limits.memory, "cpu": limits.cpu_quota or limits.cpu_shares, "pids": limits.pids}
-    unheld = [name for name in cgroup.missing if asked.get(name) is not None]
-    if unheld:
-        world.lack(CGROUP, Unimplemented(f"this host cannot limit {', '.join(unheld)}"))
-
-
-def _cgroup_limits(resources: Resources) -> CgroupLimits:
-    limits = CgroupLimits()
-    if resources.memory is not None:
-        limits.memory = resources.memory.limit
-        limits.swap = resources.memory.swap
-    if resources.cpu is not None:
-        limits.cpu_quota, limits.cpu_period = resources.cpu.quota, resources.cpu.period
-        limits.cpu_shares = resources.cpu.shares
-    if resources.pids is not None:
-        limits.pids = resources.pids.limit
-    return limits
+    if cgroup.missing:
+        world.lack(CGROUP, Unimplemented(f"this host cannot limit {', '.join(cgroup.missing)}"))
 
 
 def jail(world: World) -> None:

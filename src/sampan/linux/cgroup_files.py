@@ -1,101 +1,127 @@
-"""The files of cgroup version 1 and version 2: where they are, what is written into them, what they say.
+"""The folders of a cgroup in version 1 and version 2: where they are, how they are made, what they say now.
 
-Both classes offer the same to `cgroups.Cgroup`, which is their only user. Kernel documents: cgroup-v1/, cgroup-v2.
+Both classes offer the same to `cgroups.Cgroup` and `cgroup_stats`, which are their only users. What limits are written
+is `cgroup_limits`. Only the group itself is ever removed, and the empty group of ours above it. Kernel documents:
+cgroup-v1/, cgroup-v2.
 """
 
 from __future__ import annotations
 
 import os
 
+from sampan.linux.cgroup_limits import v1_writes, v2_writes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.linux.cgroups import CgroupLimits
+    from sampan.core.spec.runtime import DeviceRule, Resources
+    from sampan.linux.cgroup_limits import Write
 
-CONTROLLERS = ("memory", "cpu", "pids", "freezer")
-PERIOD = 100_000
-Writes = list[tuple[str, list[tuple[str, str]]]]
-"""For each controller, values for files that belong together."""
+LIMITING = ("memory", "cpu", "pids", "freezer")
+"""Controllers of which at least one has to be there for a hierarchy of version 1 to be of use."""
 
 
 class V1:
-    """One hierarchy for each controller, each with a folder of ours."""
+    """One hierarchy for each controller, or for several together, each with a folder of the group.
+
+    Attributes:
+        mounts: where the hierarchy of a controller is mounted; `systemd` is the named hierarchy that it keeps.
+    """
 
     def __init__(self, root: str, path: str) -> None:
         self.root = root
         self.path = path
-
-    def _mounts(self) -> list[str]:
-        names = (*CONTROLLERS, "cpuacct")
-        there = [os.path.realpath(f"{self.root}/{n}") for n in names if os.path.isdir(f"{self.root}/{n}")]
-        return sorted(set(there))  # cpu and cpuacct are often one
+        self.mounts: dict[str, str] = {}
+        with os.scandir(root) as entries:
+            for entry in entries:
+                folder = entry.path
+                if not entry.is_symlink() and entry.name != "unified" and os.path.exists(f"{folder}/tasks"):
+                    self.mounts.update(dict.fromkeys(entry.name.split(","), folder))
 
     def folders(self) -> list[str]:
-        """Our folder in each hierarchy."""
-        return [f"{mount}/{self.path}" for mount in self._mounts()]
+        """The group's folder in each hierarchy, there or not."""
+        return [f"{mount}/{self.path}" for mount in dict.fromkeys(self.mounts.values())]
 
-    def make(self) -> list[str]:
-        """Make the folders; the controllers that are there.
+    def make(self, join: bool) -> None:
+        """Make the folders; with `join` those that are there are used.
 
         Raises:
-            FileExistsError: one of them was there.
+            FileExistsError: one of them was there; none is made.
         """
-        made: list[str] = []
+        made: set[str] = set()
         try:
             for folder in self.folders():
-                _make_folder(folder)
-                made.append(folder)
+                if _make_folder(folder, join):
+                    made.add(folder)
+            if "cpuset" in self.mounts:
+                self._inherit_cpuset()
         except OSError:
             for folder in made:
-                os.rmdir(folder)
+                remove_if_empty(folder)
             raise
-        return [name for name in CONTROLLERS if os.path.isdir(f"{self.root}/{name}")]
 
-    def _file(self, controller: str, name: str) -> str:
-        return f"{self.root}/{controller}/{self.path}/{name}"
+    def _inherit_cpuset(self) -> None:
+        """A new cpuset is empty, and takes no process before it has CPUs and memory: those of the group above."""
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            folder = self.mounts["cpuset"]
+            above = read_text(f"{folder}/{name}").strip()
+            for part in self.path.split("/"):
+                folder = f"{folder}/{part}"
+                own = read_text(f"{folder}/{name}").strip()
+                if not own:
+                    write(f"{folder}/{name}", above)
+                above = own or above
 
-    def writes(self, limits: CgroupLimits) -> Writes:
+    def file(self, controller: str, name: str) -> str | None:
+        """A file of the group; None where the controller is not mounted."""
+        mount = self.mounts.get(controller)
+        return f"{mount}/{self.path}/{name}" if mount else None
+
+    def writes(self, resources: Resources) -> list[Write]:
         """What has to be written for these limits."""
-        out: Writes = []
-        if limits.memory:
-            memory = (self._file("memory", "memory.limit_in_bytes"), str(limits.memory))
-            total = limits.swap or limits.memory
-            both = self._file("memory", "memory.memsw.limit_in_bytes")
-            if os.path.exists(both):
-                out.append(("memory", [memory, (both, str(total))]))
-            else:  # a kernel that does not count swap
-                out += [("memory", [memory]), ("swap", [(both, str(total))])]
-        if limits.cpu_period:
-            out.append(("cpu", [(self._file("cpu", "cpu.cfs_period_us"), str(limits.cpu_period))]))
-        if limits.cpu_quota:
-            quota = limits.cpu_quota if limits.cpu_quota > 0 else -1
-            out.append(("cpu", [(self._file("cpu", "cpu.cfs_quota_us"), str(quota))]))
-        if limits.cpu_shares:
-            out.append(("cpu", [(self._file("cpu", "cpu.shares"), str(limits.cpu_shares))]))
-        if limits.pids:
-            out.append(("pids", [(self._file("pids", "pids.max"), _or_max(limits.pids))]))
-        return out
+        return v1_writes(resources, self.has)
+
+    def has(self, controller: str, name: str) -> bool:
+        file = self.file(controller, name)
+        return file is not None and os.path.exists(file)
+
+    def set_devices(self, rules: list[DeviceRule]) -> bool:
+        """Let the devices through that the rules say; false where this cannot be had."""
+        from sampan.linux.cgroup_devices import policy, v1_values
+
+        values = v1_values(policy(rules))
+        if "devices" not in self.mounts:
+            return False
+        for name, lines in values:
+            write(f"{self.mounts['devices']}/{self.path}/{name}", *lines)
+        return True
 
     def stats(self) -> dict[str, int]:
-        limit = read_int(self._file("memory", "memory.limit_in_bytes"))
+        memory, limit = self._folder("memory"), read_int(f"{self._folder('memory')}/memory.limit_in_bytes")
         return {
-            "memory": read_int(self._file("memory", "memory.usage_in_bytes")),
-            "memory_peak": read_int(self._file("memory", "memory.max_usage_in_bytes")),
-            "memory_inactive": read_field(self._file("memory", "memory.stat"), "total_inactive_file"),
+            "memory": read_int(f"{memory}/memory.usage_in_bytes"),
+            "memory_peak": read_int(f"{memory}/memory.max_usage_in_bytes"),
+            "memory_inactive": read_fields(f"{memory}/memory.stat").get("total_inactive_file", 0),
             "memory_limit": limit if limit < 1 << 62 else 0,
-            "cpu_ns": read_int(self._file("cpuacct", "cpuacct.usage")),
-            "pids": read_int(self._file("pids", "pids.current")),
-            "oom_kills": read_field(self._file("memory", "memory.oom_control"), "oom_kill"),
+            "cpu_ns": read_int(f"{self._folder('cpuacct')}/cpuacct.usage"),
+            "pids": read_int(f"{self._folder('pids')}/pids.current"),
+            "oom_kills": self.oom_kills(),
         }
 
+    def _folder(self, controller: str) -> str:
+        return f"{self.mounts.get(controller, f'{self.root}/{controller}')}/{self.path}"
+
+    def oom_kills(self) -> int:
+        return read_fields(f"{self._folder('memory')}/memory.oom_control").get("oom_kill", 0)
+
     def freeze_write(self, frozen: bool) -> tuple[str, str]:
-        return self._file("freezer", "freezer.state"), "FROZEN" if frozen else "THAWED"
+        return f"{self._folder('freezer')}/freezer.state", "FROZEN" if frozen else "THAWED"
 
     def is_frozen(self) -> bool:
-        return _read(self._file("freezer", "freezer.state")).strip() == "FROZEN"
+        return read_text(self.freeze_write(True)[0]).strip() == "FROZEN"
 
     def remove_empty(self, base: str) -> None:
-        for mount in self._mounts():
-            _remove_if_empty(f"{mount}/{base}")
+        for mount in dict.fromkeys(self.mounts.values()):
+            remove_if_empty(f"{mount}/{base}")
 
 
 class V2:
@@ -107,119 +133,138 @@ class V2:
         self.folder = f"{root}/{path}"
 
     def folders(self) -> list[str]:
-        return [self.folder] if os.path.isdir(self.folder) else []
+        return [self.folder]
 
-    def make(self) -> list[str]:
-        """Make the folder; the controllers that could be switched on.
-
-        Raises:
-            FileExistsError: it was there.
-        """
+    def make(self, join: bool) -> None:
+        """As `V1.make`; the controllers of each group above are switched on as far as that group has them."""
         above = self.root
         for part in self.path.split("/"):
-            for controller in ("memory", "cpu", "pids"):
-                _switch_on(above, controller)
+            _switch_on(above)
             above = f"{above}/{part}"
             if above != self.folder:
-                os.makedirs(above, exist_ok=True)
-        _make_folder(self.folder)
-        there = _read(f"{self.folder}/cgroup.controllers").split()
-        if os.path.exists(f"{self.folder}/cgroup.freeze"):
-            there.append("freezer")
-        return there
+                _make_folder(above, True)
+        _make_folder(self.folder, join)
 
-    def writes(self, limits: CgroupLimits) -> Writes:
-        out: Writes = []
-        if limits.memory:
-            total = limits.swap or limits.memory
-            swap = total - limits.memory if total >= 0 and limits.memory >= 0 else -1
-            out.append(("memory", [(f"{self.folder}/memory.max", _or_max(limits.memory))]))
-            out.append(("swap", [(f"{self.folder}/memory.swap.max", _or_max(swap))]))
-        if limits.cpu_quota or limits.cpu_period:
-            quota = limits.cpu_quota if limits.cpu_quota and limits.cpu_quota > 0 else -1
-            value = f"{_or_max(quota)} {limits.cpu_period or PERIOD}"
-            out.append(("cpu", [(f"{self.folder}/cpu.max", value)]))
-        if limits.cpu_shares:
-            out.append(("cpu", [(f"{self.folder}/cpu.weight", str(weight(limits.cpu_shares)))]))
-        if limits.pids:
-            out.append(("pids", [(f"{self.folder}/pids.max", _or_max(limits.pids))]))
-        return out
+    def file(self, controller: str, name: str) -> str | None:
+        """A file of the group; None for what version 2 has no file for."""
+        return f"{self.folder}/{name}" if controller else None
+
+    def writes(self, resources: Resources) -> list[Write]:
+        return v2_writes(resources, self.has)
+
+    def has(self, controller: str, name: str) -> bool:
+        return os.path.exists(f"{self.folder}/{name}")
+
+    def set_devices(self, rules: list[DeviceRule]) -> bool:
+        from sampan.linux.cgroup_devices import attach, policy
+
+        chosen = policy(rules)
+        try:
+            attach(self.folder, chosen)
+        except OSError:  # no such right (a plain user), or a kernel without it
+            return False
+        return True
 
     def stats(self) -> dict[str, int]:
         return {
             "memory": read_int(f"{self.folder}/memory.current"),
             "memory_peak": read_int(f"{self.folder}/memory.peak"),
-            "memory_inactive": read_field(f"{self.folder}/memory.stat", "inactive_file"),
+            "memory_inactive": read_fields(f"{self.folder}/memory.stat").get("inactive_file", 0),
             "memory_limit": read_int(f"{self.folder}/memory.max"),
-            "cpu_ns": read_field(f"{self.folder}/cpu.stat", "usage_usec") * 1000,
+            "cpu_ns": read_fields(f"{self.folder}/cpu.stat").get("usage_usec", 0) * 1000,
             "pids": read_int(f"{self.folder}/pids.current"),
-            "oom_kills": read_field(f"{self.folder}/memory.events", "oom_kill"),
+            "oom_kills": self.oom_kills(),
         }
+
+    def oom_kills(self) -> int:
+        return read_fields(f"{self.folder}/memory.events").get("oom_kill", 0)
 
     def freeze_write(self, frozen: bool) -> tuple[str, str]:
         return f"{self.folder}/cgroup.freeze", str(int(frozen))
 
     def is_frozen(self) -> bool:
-        return read_field(f"{self.folder}/cgroup.events", "frozen") == 1
+        return read_fields(f"{self.folder}/cgroup.events").get("frozen", 0) == 1
 
     def remove_empty(self, base: str) -> None:
-        _remove_if_empty(f"{self.root}/{base}")
+        remove_if_empty(f"{self.root}/{base}")
 
 
-def weight(shares: int) -> int:
-    """Version 2's CPU weight (1..10000) for version 1's shares (2..262144), as the OCI runtimes convert it."""
-    return 1 + (min(max(shares, 2), 262144) - 2) * 9999 // 262142
+def write(file: str, *values: str) -> None:
+    """Write values into a file, each by a call of its own."""
+    fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        for value in values:
+            os.write(fd, value.encode())
+    except OSError as error:
+        error.filename = file
+        raise
+    finally:
+        os.close(fd)
+
+
+def read_text(file: str) -> str:
+    """What a file says; nothing where it is not there."""
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        pieces = []
+        while piece := os.read(fd, 65536):
+            pieces.append(piece)
+        return b"".join(pieces).decode()
+    except OSError:  # the group was removed meanwhile
+        return ""
+    finally:
+        os.close(fd)
 
 
 def read_int(file: str) -> int:
     """The number in a file; 0 for `max`, and where the file is not there."""
-    text = _read(file).strip()
+    text = read_text(file).strip()
     return int(text) if text.isdigit() else 0
 
 
-def read_field(file: str, key: str) -> int:
-    """The number behind `key` in a file of `key number` lines; 0 where it is not there."""
-    for line in _read(file).splitlines():
-        name, _, value = line.partition(" ")
-        if name == key:
-            return int(value)
-    return 0
+def read_fields(file: str) -> dict[str, int]:
+    """A file of `key number` lines."""
+    pairs = (line.split() for line in read_text(file).splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
 
 
-def _read(file: str) -> str:
-    try:
-        with open(file) as text:
-            return text.read()
-    except OSError:
-        return ""
-
-
-def _or_max(value: int) -> str:
-    return str(value) if value >= 0 else "max"
-
-
-def _make_folder(folder: str) -> None:
+def _make_folder(folder: str, join: bool) -> bool:
     """Make the last folder of a path, and those above it that another container's end may just take away."""
     for attempt in range(5):
-        os.makedirs(os.path.dirname(folder), exist_ok=True)
         try:
             os.mkdir(folder)
+            return True
+        except FileExistsError:
+            if not join:
+                raise
+            return False
         except FileNotFoundError:
             if attempt == 4:
                 raise
-        else:
-            return
+            os.makedirs(os.path.dirname(folder), exist_ok=True)
+    return False
 
 
-def _switch_on(folder: str, controller: str) -> None:
-    try:
-        with open(f"{folder}/cgroup.subtree_control", "w") as file:
-            file.write(f"+{controller}")
-    except OSError:  # not there, not ours, or the group holds processes: what is missing shows in the end
+def _switch_on(folder: str) -> None:
+    """Give all controllers of a group to the groups below it, or as many as the kernel lets."""
+    have = set(read_text(f"{folder}/cgroup.subtree_control").split())
+    words = [f"+{name}" for name in read_text(f"{folder}/cgroup.controllers").split() if name not in have]
+    if not words:
         return
+    try:
+        write(f"{folder}/cgroup.subtree_control", " ".join(words))
+    except OSError:
+        for word in words:
+            try:
+                write(f"{folder}/cgroup.subtree_control", word)
+            except OSError:  # not ours, or processes are in it: shows as missing when a limit is set
+                continue
 
 
-def _remove_if_empty(folder: str) -> None:
+def remove_if_empty(folder: str) -> None:
     try:
         os.rmdir(folder)
     except OSError:

@@ -1,15 +1,15 @@
 """Control groups: what a container may use, what it used, and whether its limit killed it. cgroups(7).
 
-One `Cgroup` for version 1, version 2 and the mixed form; what differs is in `cgroup_files`. A memory limit means
-memory and swap together, so a container cannot use more by swapping. A controller that the host does not have, or
-that we may not use, is listed in `missing`, and judged by the caller. Nothing is delegated, and no systemd asked.
+One `Cgroup` for version 1, version 2 and the mixed form; what differs is in `cgroup_files`. Limits are the spec's
+`Resources` (config-linux.md, "Control groups"). A memory limit means memory and swap together, so a container cannot
+use more by swapping. What the host cannot limit, or we may not, is listed in `missing`, and judged by the caller.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from errno import EBUSY, EINVAL, ENODEV, ENOTEMPTY
+from errno import EBUSY, EINVAL, ENODEV, ENOTEMPTY, EOPNOTSUPP, ERANGE
 
 from sampan.core.errors import (
     Exists,
@@ -22,27 +22,18 @@ from sampan.core.errors import (
     from_os_error,
 )
 from sampan.core.record import Record
-from sampan.linux.cgroup_files import CONTROLLERS, V1, V2
+from sampan.linux.cgroup_files import LIMITING, V1, V2, remove_if_empty, write
+from sampan.linux.cgroup_limits import check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.core.spec.runtime import Resources
 
 ROOT = "/sys/fs/cgroup"
 BASE = "sampan"
+LONGEST = 3000
 REMOVE_SECONDS = 5.0
 FREEZE_SECONDS = 2.0
-
-
-class CgroupLimits(Record):
-    """Limits; None and 0 are not asked for, -1 is explicitly none.
-
-    `memory`: bytes. `swap`: bytes of memory and swap together; None: as `memory`. `cpu_quota`: microseconds of CPU
-    time in each `cpu_period` microseconds. `cpu_shares`: 2 to 262144, 1024 is usual. `pids`: processes and threads.
-    """
-
-    memory: int | None = None
-    swap: int | None = None
-    cpu_quota: int | None = None
-    cpu_period: int | None = None
-    cpu_shares: int | None = None
-    pids: int | None = None
 
 
 class CgroupStats(Record):
@@ -64,7 +55,28 @@ def hierarchy(root: str = ROOT) -> str:
     """The version that has the controllers: `v1` (also where a bare v2 is mounted beside it), `v2`, or nothing."""
     if os.path.exists(f"{root}/cgroup.controllers"):
         return "v2"
-    return "v1" if any(os.path.exists(f"{root}/{name}/cgroup.procs") for name in CONTROLLERS) else ""
+    return "v1" if any(os.path.exists(f"{root}/{name}/cgroup.procs") for name in LIMITING) else ""
+
+
+def cgroup_of(cgroups_path: str, container_id: str, *, systemd: bool, root: str = ROOT) -> Cgroup:
+    """The cgroup of a container with this `cgroupsPath`.
+
+    An absolute path is below the mount of each hierarchy (which is the caller's own group in a nested mount), a
+    relative one below `sampan`, none means `sampan/ID`. With systemd it is `slice:prefix:name`, as the OCI runtimes
+    read it, and none means `system.slice:sampan:ID`.
+
+    Raises:
+        Invalid: the path leads elsewhere (`..`), names no group, is too long, or is not of the form for systemd.
+        Unimplemented: systemd is asked for and does not run.
+    """
+    if systemd:
+        from sampan.linux.systemd import ScopeCgroup, read_unit
+
+        return ScopeCgroup(read_unit(cgroups_path, container_id), root=root)
+    if not cgroups_path:
+        return Cgroup(container_id, root=root)
+    name = "/".join(part for part in cgroups_path.split("/") if part not in ("", "."))
+    return Cgroup(name, root=root, base="" if cgroups_path.startswith("/") else BASE, join=True)
 
 
 class Cgroup:
@@ -74,66 +86,130 @@ class Cgroup:
         name: one or more path parts.
         root: where the hierarchies are mounted.
         base: the group above; "" for none.
+        join: use a group that is there, if nothing is in it.
 
     Attributes:
-        missing: after `create`, what of memory, swap, cpu, pids and freezer cannot be had here.
+        path: below each hierarchy.
+        missing: after `create` or `update`, what was asked for and cannot be limited here: memory, swap, cpu, …
 
     Raises:
         Invalid: `name` has empty, `.` or `..` parts, control characters, or a part of more than 255 bytes.
     """
 
-    def __init__(self, name: str, *, root: str = ROOT, base: str = BASE) -> None:
+    def __init__(self, name: str, *, root: str = ROOT, base: str = BASE, join: bool = False) -> None:
         for part in name.split("/"):
             if part in ("", ".", "..") or not part.isprintable() or len(part.encode(errors="replace")) > 255:
                 raise Invalid(f"{name[:80]!r} is not a name for a cgroup")
+        self.path = f"{base}/{name}" if base else name
+        if len(self.path) > LONGEST:
+            raise Invalid(f"the name of the cgroup {name[:80]!r}… is too long")
         self.version = hierarchy(root)
-        self._base = base
-        self._files: V1 | V2 = (V1 if self.version == "v1" else V2)(root, f"{base}/{name}" if base else name)
+        self.files: V1 | V2 = (V1 if self.version == "v1" else V2)(root, self.path)
         self.missing: list[str] = []
+        self._base = base
+        self._join = join
 
-    def create(self, limits: CgroupLimits) -> None:
+    def create(self, resources: Resources, pid: int = 0) -> None:
         """Make the group and set its limits; what was begun is undone if that fails.
+
+        Args:
+            resources: its limits.
+            pid: whom a scope of systemd is started for, as the host counts; 0 is this process. `attach` it too.
 
         Raises:
             Exists: it is there.
+            Precondition: it is there, it is not ours alone, and processes or other groups are in it: never `remove`
+                it then.
             Denied: we may not (an ordinary user, a read-only mount).
-            Unimplemented: no hierarchy is mounted.
-            Invalid: a limit that the kernel does not take.
+            Unimplemented: no hierarchy is mounted; or a devices rule that takes a part of a wider one.
+            Invalid: a limit that means nothing or that the kernel does not take.
         """
         if not self.version:
             raise Unimplemented("no cgroup hierarchy is mounted")
-        _check(limits)
+        check(resources)
+        if self._join:
+            self._require_unused()
         try:
-            made = self._files.make()
+            self._make(resources, pid or os.getpid())
         except FileExistsError as error:
-            raise Exists(f"the cgroup {self._files.path!r} is there already") from error
+            raise Exists(f"the cgroup {self.path!r} is there already") from error
         except OSError as error:
-            raise from_os_error(error, f"make the cgroup {self._files.path!r}") from error
-        self.missing = [name for name in CONTROLLERS if name not in made]
+            raise from_os_error(error, f"make the cgroup {self.path!r}") from error
         try:
-            self.update(limits)
+            self._limit(resources)
         except BaseException:
-            self.remove()
+            for folder in self.files.folders():
+                remove_if_empty(folder)
+            self._remove_base()
             raise
 
-    def update(self, limits: CgroupLimits) -> None:
+    def _make(self, resources: Resources, pid: int) -> None:
+        self.files.make(self._join)
+
+    def _require_unused(self) -> None:
+        for folder in self.files.folders():
+            if any(pids or folders for pids, folders in _walk(folder)):
+                raise Precondition(f"the cgroup {self.path!r} is in use", fix="give another cgroupsPath")
+
+    def update(self, resources: Resources) -> None:
         """Set the limits that are asked for; the others stay.
 
         Raises:
             Precondition: more memory is in use than the limit allows.
-            Invalid: a limit that the kernel does not take.
+            Invalid: a limit that means nothing or that the kernel does not take.
         """
-        _check(limits)
+        check(resources)
+        self._check_memory_in_use(resources)
+        self._limit(resources)
+
+    def _limit(self, resources: Resources) -> None:
+        self.missing = []
         try:
-            for controller, writes in self._files.writes(limits):
-                if not _write_in_any_order(writes) and controller not in self.missing:
-                    self.missing.append(controller)
+            for what, controller, values in self.files.writes(resources):
+                if not self._write(controller, values) and what not in self.missing:
+                    self.missing.append(what)
+            if resources.devices and not self.files.set_devices(resources.devices):
+                self.missing.append("devices")
         except OSError as error:
             if error.errno == EBUSY:
                 raise Precondition("more memory is in use than the new limit allows") from error
-            if error.errno == EINVAL:
+            if error.errno in (EINVAL, ERANGE, ENODEV):
                 raise Invalid(f"the kernel does not take the limit ({error.filename})") from error
-            raise from_os_error(error, f"limit the cgroup {self._files.path!r}") from error
+            raise from_os_error(error, f"limit the cgroup {self.path!r}") from error
+
+    def _check_memory_in_use(self, resources: Resources) -> None:
+        """Version 1 refuses such a limit by itself; version 2 would kill."""
+        memory = resources.memory
+        if memory is None or not memory.check_before_update or self.version == "v1":
+            return
+        if 0 < (memory.limit or 0) < self.files.stats()["memory"]:
+            raise Precondition("more memory is in use than the new limit allows")
+
+    def _write(self, controller: str, values: list[tuple[str, str]]) -> bool:
+        """Write values into files; false if there are no such files.
+
+        The kernel wants memory <= memory and swap, and quota <= what the group above has, at any moment: whether
+        that needs this order or the other depends on the values before.
+        """
+        files = [(self.files.file(controller, name), value) for name, value in values]
+        try:
+            try:
+                for file, value in files:
+                    if file is None:
+                        return False
+                    write(file, value)
+            except OSError as error:
+                if len(files) == 1 or error.errno not in (EINVAL, EBUSY):
+                    raise
+                for file, value in reversed(files):
+                    write(file or "", value)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno != EOPNOTSUPP:
+                raise
+            return False
+        return True
 
     def attach(self, pid: int = 0) -> None:
         """Move a process into the group; 0 is this one, which must not have a second thread yet.
@@ -142,33 +218,32 @@ class Cgroup:
             NotFound: the process or the group is not there.
             Denied: not allowed to.
         """
+        # a thread that moves itself waits for no other: 5 ms less for each hierarchy
+        file = "tasks" if pid == 0 and self.version == "v1" else "cgroup.procs"
         try:
-            for folder in self._files.folders():
-                alone = pid == 0 and self.version == "v1"
-                # a thread that moves itself waits for no other: 5 ms less for each hierarchy
-                _write(f"{folder}/{'tasks' if alone else 'cgroup.procs'}", str(pid))
+            for folder in self.files.folders():
+                write(f"{folder}/{file}", str(pid))
         except ProcessLookupError as error:
             raise NotFound(f"there is no process {pid}") from error
         except OSError as error:
-            raise from_os_error(error, f"enter the cgroup {self._files.path!r}") from error
+            raise from_os_error(error, f"enter the cgroup {self.path!r}") from error
 
     def stats(self) -> CgroupStats:
         """What the group uses now; what cannot be read is 0."""
-        return CgroupStats(**self._files.stats())
+        return CgroupStats(**self.files.stats())
 
     def oom_kills(self) -> int:
         """How many of its processes the memory limit has killed."""
-        return self._files.stats()["oom_kills"]
+        return self.files.oom_kills()
 
     def pids(self) -> list[int]:
         """The processes in it and in groups below it, that this pid namespace can see."""
         found: set[int] = set()
-        for folder in self._files.folders():
-            for inner, _, _ in os.walk(folder):
-                found.update(_read_pids(f"{inner}/cgroup.procs"))
-        return sorted(
-            found - {0}
-        )  # 0 stands for those of other pid namespaces, and to kill() for all of ours
+        for folder in self.files.folders():
+            for pids, _ in _walk(folder):
+                found.update(pids)
+        # 0 stands for those of other pid namespaces, and to kill() for all of ours
+        return sorted(found - {0})
 
     def freeze(self) -> None:
         """Stop all of its processes where they are.
@@ -177,26 +252,31 @@ class Cgroup:
             Unimplemented: the host has no freezer.
             TimedOut: some did not stop in two seconds; they are let go again.
         """
-        self._set_frozen(True)
         end = time.monotonic() + FREEZE_SECONDS
-        while not self._files.is_frozen():
+        self._set_frozen(True)
+        while not self.is_frozen():
             if time.monotonic() > end:
                 self.thaw()
-                raise TimedOut(f"the processes of {self._files.path!r} cannot be frozen now")
+                raise TimedOut(f"the processes of {self.path!r} cannot be frozen now")
             time.sleep(0.002)
+            self._set_frozen(True)  # version 1 may have missed a process that was just forked
 
     def thaw(self) -> None:
         """Let them go on."""
         self._set_frozen(False)
 
+    def is_frozen(self) -> bool:
+        """Whether all of them stand still, by this group or one above it."""
+        return self.files.is_frozen()
+
     def _set_frozen(self, frozen: bool) -> None:
-        file, value = self._files.freeze_write(frozen)
+        file, value = self.files.freeze_write(frozen)
         try:
-            _write(file, value)
+            write(file, value)
         except FileNotFoundError as error:
-            raise Unimplemented(f"the cgroup {self._files.path!r} has no freezer") from error
+            raise Unimplemented(f"the cgroup {self.path!r} has no freezer") from error
         except OSError as error:
-            raise from_os_error(error, f"freeze the cgroup {self._files.path!r}") from error
+            raise from_os_error(error, f"freeze the cgroup {self.path!r}") from error
 
     def remove(self) -> None:
         """Kill what is left in it and remove it; one that is not there is fine.
@@ -205,82 +285,56 @@ class Cgroup:
             TimedOut: processes are still there after five seconds (stuck in the kernel); call again later.
             Denied: not allowed to.
         """
+        left = self._remove_folders(self.files.folders())
         end = time.monotonic() + REMOVE_SECONDS
         pause = 0.001
-        while not self._try_remove():
-            if time.monotonic() > end:
-                raise TimedOut(f"the cgroup {self._files.path!r} is still in use by {self.pids()}")
-            time.sleep(pause)
-            pause = min(pause * 2, 0.1)
+        while left:
+            self._kill()
+            for folder in left:
+                self._remove_folders([inner for inner, _, _ in os.walk(folder, topdown=False)])
+            left = [folder for folder in left if os.path.exists(folder)]
+            if left and time.monotonic() > end:
+                raise TimedOut(f"the cgroup {self.path!r} is still in use by {self.pids()}")
+            if left:
+                time.sleep(pause)
+                pause = min(pause * 2, 0.1)
+        self._remove_base()
 
-    def _try_remove(self) -> bool:
-        if pids := self.pids():
-            self._kill(pids)
-        gone = True
-        for folder in self._files.folders():
+    def _remove_folders(self, folders: list[str]) -> list[str]:
+        """Remove groups; those that are in use are returned."""
+        left: list[str] = []
+        for folder in folders:
             try:
-                for inner, _, _ in os.walk(folder, topdown=False):
-                    os.rmdir(inner)
+                os.rmdir(folder)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 if error.errno not in (EBUSY, ENOTEMPTY):
-                    raise from_os_error(error, f"remove the cgroup {self._files.path!r}") from error
-                gone = False
-        if gone and self._base:
-            self._files.remove_empty(self._base)
-        return gone
+                    raise from_os_error(error, f"remove the cgroup {self.path!r}") from error
+                left.append(folder)
+        return left
 
-    def _kill(self, pids: list[int]) -> None:
-        for pid in pids:
+    def _remove_base(self) -> None:
+        if self._base:
+            self.files.remove_empty(self._base)
+
+    def _kill(self) -> None:
+        for pid in self.pids():
             try:
                 os.kill(pid, 9)
             except ProcessLookupError:
                 continue
             except OSError as error:
-                raise from_os_error(error, f"kill process {pid} of {self._files.path!r}") from error
+                raise from_os_error(error, f"kill process {pid} of {self.path!r}") from error
         try:
             self.thaw()  # a frozen process does not die
         except SampanError:
             return
 
 
-def _check(limits: CgroupLimits) -> None:
-    for name in CgroupLimits._names:
-        value = getattr(limits, name)
-        if value is not None and not -1 <= value < 1 << 63:
-            raise Invalid(f"the limit {name} of {value} is out of range")
-
-
-def _write_in_any_order(writes: list[tuple[str, str]]) -> bool:
-    """Write values into files; false if a file is not there.
-
-    The kernel wants memory <= memory and swap at any moment: whether that needs this order or the other depends on
-    the values before.
-    """
-    try:
-        try:
-            for file, value in writes:
-                _write(file, value)
-        except OSError as error:
-            if len(writes) == 1 or error.errno not in (EINVAL, EBUSY):
-                raise
-            for file, value in reversed(writes):
-                _write(file, value)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _write(file: str, value: str) -> None:
-    fd = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    except OSError as error:
-        error.filename = file
-        raise
-    finally:
-        os.close(fd)
+def _walk(folder: str) -> list[tuple[list[int], list[str]]]:
+    """The processes of a group and of all below it, each with the names of the groups below."""
+    return [(_read_pids(f"{inner}/cgroup.procs"), folders) for inner, folders, _ in os.walk(folder)]
 
 
 def _read_pids(file: str) -> list[int]:

@@ -71,10 +71,16 @@ class Mount(Record):
         return "ro" in self.options
 
 
-class Memory(Record):
+class Memory(Record, json={"kernel_tcp": "kernelTCP", "disable_oom_killer": "disableOOMKiller"}):
+    """Bytes; -1 is none. `swap` is memory and swap together. The last three exist on cgroup v1 alone."""
+
     limit: int | None = None
     reservation: int | None = None
     swap: int | None = None
+    check_before_update: bool = False
+    kernel_tcp: int | None = None
+    swappiness: int | None = None
+    disable_oom_killer: bool = False
 
 
 class Cpu(Record):
@@ -139,6 +145,23 @@ class HugepageLimit(Record):
     limit: int
 
 
+class InterfacePriority(Record):
+    name: str
+    priority: int
+
+
+class NetworkClass(Record, json={"class_id": "classID"}):
+    """How traffic is marked; on cgroup v1 alone."""
+
+    class_id: int | None = None
+    priorities: list[InterfacePriority] = []
+
+
+class Rdma(Record):
+    hca_handles: int | None = None
+    hca_objects: int | None = None
+
+
 class Resources(Record, json={"block_io": "blockIO"}):
     """What a container may use (config-linux.md, "Control groups"); `unified` are files of cgroup v2."""
 
@@ -148,6 +171,8 @@ class Resources(Record, json={"block_io": "blockIO"}):
     pids: Pids | None = None
     block_io: BlockIO | None = None
     hugepage_limits: list[HugepageLimit] = []
+    network: NetworkClass | None = None
+    rdma: dict[str, Rdma] = {}
     unified: dict[str, str] = {}
 
 
