@@ -95,7 +95,10 @@ def _no_root(error: OSError | ValueError, path: str) -> SampanError:
 
 
 def _make_private(folder: int) -> None:
-    """Keeps the mount that a folder is in from passing on to the host what is mounted on it here."""
+    """Keeps the mount that a folder is in from passing on to the host what is mounted on it here.
+
+    As with runc, a volume in that same mount is not shared then either.
+    """
     top = mounts.mount_of(folder)
     try:
         mounts.change(top, propagation=PROPAGATION["private"])
@@ -269,8 +272,11 @@ def _place(tree: int, root: int, destination: str, options: MountOptions, folder
     mounts.change(tree, options.recursive_set | _FORCED, options.recursive_clear & ~_FORCED, recursive=True)
     target = (paths.make_dirs_in_root if folder else paths.make_file_in_root)(root, destination)
     try:
-        if os.path.samestat(os.fstat(target), os.fstat(root)):
+        found = os.fstat(target)
+        if os.path.samestat(found, os.fstat(root)):
             raise Invalid("it leads to the root filesystem itself")
+        if S_ISDIR(found.st_mode) and not folder:
+            raise Invalid("a file cannot be mounted on a folder")
         mounts.attach(tree, target)
     finally:
         os.close(target)
@@ -327,13 +333,21 @@ def _freeze(root: int, path: str) -> None:
     target = _existing(root, path)
     if target < 0:
         return
-    tree = -1
     try:
-        tree = mounts.clone(target, recursive=True)
+        mounts.change(target, RDONLY, recursive=True)
+    except Invalid:  # it is not the top of a mount yet
+        _freeze_copy(target)
+    finally:
+        os.close(target)
+
+
+def _freeze_copy(target: int) -> None:
+    tree = mounts.clone(target, recursive=True)
+    try:
         mounts.change(tree, RDONLY, recursive=True)
         mounts.attach(tree, target)
     finally:
-        _close(target, tree)
+        os.close(tree)
 
 
 def _existing(root: int, path: str) -> int:
