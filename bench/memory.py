@@ -1,5 +1,6 @@
 """Memory of sleeping containers: 100 of them, beside runc with a static native sleeper and its shim-less process."""
 
+import collections
 import os
 import pathlib
 import subprocess
@@ -22,6 +23,21 @@ def memory(pid):
         name, value, *_ = line.split()
         fields[name.rstrip(":")] = int(value)
     return fields["Private_Clean"] + fields["Private_Dirty"], fields["Pss"]
+
+
+def where(pids):
+    """Prints which kinds of mappings the private memory of processes is in, in KiB of each."""
+    found = collections.Counter()
+    for pid in pids:
+        kind = ""
+        for line in pathlib.Path(f"/proc/{pid}/smaps").read_text().splitlines():
+            name, *values = line.split()
+            if not name.endswith(":"):
+                kind = values[-1].rpartition("/")[2] if len(values) > 4 else "objects, stacks and guests"
+            elif name.startswith("Private_"):
+                found[kind] += int(values[0])
+    parts = ", ".join(f"{kind} {size / len(pids):.0f}" for kind, size in found.most_common(4))
+    print(f"    of it in KiB: {parts}")
 
 
 def show(name, pids):
@@ -51,7 +67,9 @@ def main():
             command = [SAMPAN, "run", "-d", "--name", f"s{number}", str(TOOLBOX), "sleep", "1000"]
             subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
         taken = time.perf_counter() - begin
-        show("sampan container", named("sampan-workload"))
+        containers = named("sampan-workload")
+        show("sampan container", containers)
+        where(containers)
         show("its zygote (one for all)", named("sampan-zygote"))
         print(f"  {COUNT / taken:.1f} starts a second, one after the other")
         names = [f"s{number}" for number in range(COUNT)]
