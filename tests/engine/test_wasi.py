@@ -88,7 +88,7 @@ def test_what_cannot_be_passed_on_is_invalid(grants: Grants) -> None:
     assert error.value.kind == "INVALID"
 
 
-@pytest.mark.parametrize(("name", "kind"), [("gone", "NOT_FOUND"), ("file", "INTERNAL")])
+@pytest.mark.parametrize(("name", "kind"), [("gone", "NOT_FOUND"), ("file", "INVALID")])
 def test_a_folder_that_cannot_be_opened_is_named(folder: Path, name: str, kind: str) -> None:
     with pytest.raises(SampanError) as error:
         wasi.configure(granted(folder / name), network=False)
