@@ -155,15 +155,19 @@ class Command(Record):
     notes: str = ""
     program: str = "sampan"
 
-    def parse(self, words: list[str]) -> Arguments:
+    def parse(self, words: list[str], *, one_dash: bool = False) -> Arguments:
         """What `words` say to this command.
+
+        Args:
+            one_dash: as for the function `parse`.
 
         Raises:
             UsageError: an unknown flag, a flag without its value, too few or too many operands.
             Unimplemented: a flag that a Wasm container cannot have.
         """
         try:
-            arguments = parse(words, [*self.options, HELP], interspersed=self.interspersed)
+            options = [*self.options, HELP]
+            arguments = parse(words, options, interspersed=self.interspersed, one_dash=one_dash)
             if not arguments.on("help"):
                 self._check_count(len(arguments.operands))
         except UsageError as error:
@@ -183,8 +187,13 @@ class Command(Record):
             raise UsageError(f"'{self.program} {self.name}' needs {wanted} argument{plural}, not {count}")
 
 
-def parse(words: list[str], options: list[Option], *, interspersed: bool = True) -> Arguments:
+def parse(
+    words: list[str], options: list[Option], *, interspersed: bool = True, one_dash: bool = False
+) -> Arguments:
     """What `words` say, by the table `options`.
+
+    Args:
+        interspersed: whether flags may follow operands. one_dash: whether `-bundle` is `--bundle`, as for runc.
 
     Raises:
         UsageError: a flag that is not in the table, or lacks its value.
@@ -201,6 +210,8 @@ def parse(words: list[str], options: list[Option], *, interspersed: bool = True)
             break
         if word.startswith("--"):
             _take_long(word, long, left, arguments)
+        elif one_dash and word[:1] == "-" and len(name := word[1:].partition("=")[0]) > 1 and name in long:
+            _take_long(f"-{word}", long, left, arguments)
         elif word.startswith("-") and word != "-":
             _take_short(word, short, left, arguments)
         elif interspersed:

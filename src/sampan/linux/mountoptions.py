@@ -52,6 +52,22 @@ PROPAGATION = {
 """Words of propagation: the MS_ flag, with MS_REC for the recursive ones."""
 
 _EMPTY = ("", "defaults", "loud", "silent")
+_OF_SUPERBLOCKS = (
+    "sync",
+    "async",
+    "dirsync",
+    "mand",
+    "nomand",
+    "lazytime",
+    "nolazytime",
+    "acl",
+    "noacl",
+    "iversion",
+)
+WORDS = frozenset(
+    (*_ATTRIBUTES, *(f"r{word}" for word in _ATTRIBUTES), *PROPAGATION, *_EMPTY[1:], *_OF_SUPERBLOCKS)
+) | {"bind", "rbind", "remount", "tmpcopyup"}
+"""Every word that is known, but for those of one file system alone."""
 
 
 class MountOptions(Record):

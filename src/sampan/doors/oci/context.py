@@ -23,13 +23,16 @@ class Context:
     """One invocation of `sampan-oci`.
 
     Attributes:
-        root: the folder of all containers' states. words: the whole command line, for the runtime for Linux containers.
+        root: the folder of all containers' states.
+        words: the whole command line, for the runtime for Linux containers, with the root in it; `globals` those
+            before the command.
         env: the environment it was started with. log: the log file's path. json: whether the log is JSON lines.
         systemd: whether cgroups are systemd's. rootless: `true`, `false` or `auto`.
     """
 
     def __init__(self, words: list[str], env: Mapping[str, str]) -> None:
         self.words = words
+        self.globals: list[str] = []
         self.env = env
         self.root = default_root(env)
         self.log = ""
@@ -77,5 +80,6 @@ def default_root(env: Mapping[str, str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    """As Go's strconv.Quote does it, for the readers of text logs."""
+    safe = (c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in text)
+    return '"' + "".join(safe).replace('"', '\\"') + '"'

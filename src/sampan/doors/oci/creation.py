@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-from sampan.container import console, delegate
+from sampan.container import delegate
 from sampan.container.bundle import check_spec, read_bundle
 from sampan.container.records import Container, check_name
-from sampan.core.commandline import UsageError, setting, switch
-from sampan.core.errors import Invalid, SampanError
+from sampan.core.commandline import setting, switch
+from sampan.doors.oci import plumbing
 from sampan.engine.grants import Network
-from sampan.linux import durable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,14 +43,15 @@ def create(context: Context, arguments: Arguments, *, console_fd: int = -1) -> E
     spec = read_bundle(bundle)
     _hand_over_linux(context, spec, bundle)
     check_spec(spec)
-    console_fd = _console(arguments, spec, console_fd)
+    terminal = spec.process is not None and spec.process.terminal
+    console_fd = plumbing.console(arguments, terminal=terminal, given=console_fd)
+    preserved = plumbing.preserved(arguments)
     entry = context.states.create(_container(context, container_id, bundle), spec)
     try:
         from sampan.container.starting import create
 
-        pid = create(entry, context.roots, console_fd=console_fd, preserved=_preserved(arguments))
-        if arguments.value("pid-file"):
-            _write_pid(arguments.value("pid-file"), pid)
+        pid = create(entry, context.roots, console_fd=console_fd, preserved=preserved)
+        plumbing.write_pid(arguments, pid)
     except BaseException:
         from sampan.container.ending import abandon
 
@@ -61,7 +61,7 @@ def create(context: Context, arguments: Arguments, *, console_fd: int = -1) -> E
 
 
 def _hand_over_linux(context: Context, spec: Spec, bundle: str) -> None:
-    from sampan.container.bundle import verdict_of
+    from sampan.container.finding import verdict_of
 
     verdict = verdict_of(spec, bundle)
     context.record("debug", f"{verdict.kind}: {'; '.join(verdict.evidence)}")
@@ -82,29 +82,3 @@ def _container(context: Context, container_id: str, bundle: str) -> Container:
         strict=not rootless,
         systemd_cgroup=context.systemd,
     )
-
-
-def _console(arguments: Arguments, spec: Spec, given: int) -> int:
-    path = arguments.value("console-socket")
-    terminal = spec.process is not None and spec.process.terminal
-    if path and not terminal:
-        raise Invalid("a console socket is of use only where process.terminal is true")
-    if path:
-        return console.connect(path)
-    if terminal and given < 0:
-        raise Invalid("process.terminal needs somebody to take the terminal", fix="give --console-socket")
-    return given if terminal else -1
-
-
-def _preserved(arguments: Arguments) -> int:
-    text = arguments.value("preserve-fds")
-    if not (text.isascii() and text.isdigit() and int(text) < 1024):
-        raise UsageError(f"--preserve-fds {text[:20]!r} is not a number of descriptors")
-    return int(text)
-
-
-def _write_pid(path: str, pid: int) -> None:
-    try:
-        durable.write_file(os.path.abspath(path), str(pid).encode(), 0o644)
-    except SampanError as error:
-        raise Invalid(f"the pid file cannot be written: {error.message}") from error

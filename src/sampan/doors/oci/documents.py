@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Document(Record):
-    """`pid` is 0 for a stopped container; `created` is in RFC 3339."""
+    """`pid` is 0 for a stopped container; `created` is in RFC 3339; `owner` is a user's name, for `list` alone."""
 
     oci_version: str
     id: str
@@ -23,8 +23,8 @@ class Document(Record):
     bundle: str
     rootfs: str
     created: str
+    owner: str
     annotations: dict[str, str] = {}
-    owner: str = ""
 
 
 def state_of(entry: Entry) -> Document:
@@ -39,6 +39,7 @@ def state_of(entry: Entry) -> Document:
         state.bundle,
         status.rootfs_path(entry),
         rfc3339(container.created),
+        "",
         state.annotations,
     )
 

@@ -31,12 +31,6 @@ COMMANDS = {
     "uninstall": "Undo install",
     "update": "Change what a container may use",
 }
-LONG_NAMES = frozenset(
-    """
-    debug log log-format root criu systemd-cgroup rootless version help bundle console-socket pid-file no-pivot
-    no-new-keyring preserve-fds detach keep no-subreaper all force format quiet interval stats resources
-    """.split()  # noqa: SIM905 - every long flag that callers may write with one dash
-)
 
 
 def load(name: str) -> Command:

@@ -15,7 +15,7 @@ from sampan.doors.oci.context import Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.core.commandline import Arguments
+    from sampan.core.commandline import Arguments, Command
 
 GLOBAL_OPTIONS = [
     switch("debug", "Write debug messages to the log"),
@@ -24,11 +24,14 @@ GLOBAL_OPTIONS = [
     setting("root", "DIR", "Where the state of containers is kept"),
     setting("criu", "PATH", "Not used: there are no checkpoints"),
     switch("systemd-cgroup", "Let systemd make the cgroups"),
-    setting("rootless", "true|false|auto", "Whether missing permissions on cgroups are accepted", default="auto"),
+    setting(
+        "rootless", "true|false|auto", "Whether missing permissions on cgroups are accepted", default="auto"
+    ),
     switch("version", "Print the version and exit", "v"),
     HELP.replace(short="h"),
 ]
 NOT_RUN, NOT_FOUND = 126, 127
+EXEC_FAILED = 255  # so that a caller can tell it from the workload's own code
 
 
 def main(words: list[str]) -> int:
@@ -36,12 +39,12 @@ def main(words: list[str]) -> int:
     context = Context(words, dict(os.environ))
     name = ""
     try:
-        arguments = parse(_long(words), GLOBAL_OPTIONS, interspersed=False)
+        arguments = parse(words, GLOBAL_OPTIONS, interspersed=False, one_dash=True)
         _apply(context, arguments)
         if arguments.on("version"):
-            from sampan.doors.oci.features import version
+            from sampan.doors.oci.features import version_text
 
-            print(version())
+            print(version_text())
             return 0
         if arguments.on("help") or not arguments.operands or arguments.operands[0] in ("help", "h"):
             from sampan.doors.oci.help import overview
@@ -50,7 +53,7 @@ def main(words: list[str]) -> int:
             return 0
         name, *rest = arguments.operands
         command = listing.load(name)
-        given = command.parse(_long(rest) if command.interspersed else rest)
+        given = _parse(context, command, rest)
         if given.on("help"):
             from sampan.doors.oci.help import of_command
 
@@ -63,19 +66,15 @@ def main(words: list[str]) -> int:
         return _report(error, name, context)
 
 
-def _long(words: list[str]) -> list[str]:
-    """The words with `-bundle` as `--bundle`: runc takes both."""
-    out = []
-    for number, word in enumerate(words):
-        if word == "--":
-            return out + words[number:]
-        single = word[:1] == "-" and word[1:2] not in ("-", "") and len(word.partition("=")[0]) > 2
-        out.append(f"-{word}" if single and word[1].isalpha() and _is_long_name(word) else word)
-    return out
+def _parse(context: Context, command: Command, words: list[str]) -> Arguments:
+    """What the words say to the command; flags that only the runtime for Linux containers has are for it to judge."""
+    try:
+        return command.parse(words, one_dash=True)
+    except SampanError:
+        from sampan.doors.oci.target import hand_over_foreign
 
-
-def _is_long_name(word: str) -> bool:
-    return word[1:].partition("=")[0] in listing.LONG_NAMES
+        hand_over_foreign(context, words)
+        raise
 
 
 def _apply(context: Context, arguments: Arguments) -> None:
@@ -88,9 +87,13 @@ def _apply(context: Context, arguments: Arguments) -> None:
     context.debug = arguments.on("debug")
     context.log = arguments.value("log")
     context.json = log_format == "json"
-    context.root = os.path.abspath(arguments.value("root") or context.root)
+    if arguments.given("root"):
+        context.root = os.path.abspath(arguments.value("root"))
+    else:  # the runtime for Linux containers would take its own
+        context.words = ["--root", context.root, *context.words]
     context.systemd = arguments.on("systemd-cgroup")
     context.rootless = rootless
+    context.globals = context.words[: len(context.words) - len(arguments.operands)]
 
 
 def _report(error: BaseException, name: str, context: Context) -> int:
@@ -113,7 +116,7 @@ def _report(error: BaseException, name: str, context: Context) -> int:
         print(f"sampan-oci {name}: {text}" if name else f"sampan-oci: {text}", file=sys.stderr, flush=True)
     except OSError:  # nobody is there to be told
         pass
-    return 1
+    return EXEC_FAILED if name == "exec" else 1
 
 
 def _as_callers_read_it(error: SampanError) -> str:

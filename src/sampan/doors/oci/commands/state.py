@@ -1,4 +1,4 @@
-"""`sampan-oci state`: the state document of the OCI runtime specification (runtime.md, "State"), with runc's additions."""
+"""`sampan-oci state`: the state document of runtime.md, "State", with what runc adds to it."""
 
 from __future__ import annotations
 
