@@ -3,8 +3,8 @@ test runner would not live on in a fork of it.
 
     python jailed_guest.py WASM FOLDER USER PROFILE RUN...     each RUN is one command line of the guest
 
-PROFILE is the name of a seccomp profile of `oci_profiles`, or `none`. The guest has FOLDER as its root and `FOLDER/stdout` as its output. Prints one JSON list of
-[exit code, reason, message] for each run.
+PROFILE is the name of a seccomp profile of `oci_profiles`, or `none`. The guest has FOLDER as its root and
+`FOLDER/stdout` as its output. Prints one JSON list of [exit code, reason, message] for each run.
 """
 
 from __future__ import annotations

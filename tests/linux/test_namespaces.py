@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from sampan.core.errors import Denied, Precondition
+from sampan.core.errors import Denied, Invalid, Precondition
 from sampan.linux import namespaces
 from sampan.linux.namespaces import can_unshare_user, enter, map_user, unshare
 
@@ -94,3 +94,34 @@ def test_C19_a_file_that_is_no_namespace_or_of_another_kind(as_root, in_child):
         return refused
 
     assert in_child(attempt) == 2
+
+
+def test_a_host_has_its_names_in_its_own_namespace(as_root, in_child):
+    before = os.uname().nodename
+
+    def rename():
+        unshare(namespaces.NEWUTS)
+        namespaces.set_hostname("h" * 64)
+        namespaces.set_domainname("harbour")
+        with open("/proc/sys/kernel/domainname") as file:
+            return os.uname().nodename, file.read().strip()
+
+    assert in_child(rename) == ("h" * 64, "harbour")
+    assert os.uname().nodename == before
+
+
+@pytest.mark.parametrize("text", ["h" * 65, "a\0b", "é" * 33])
+def test_a_name_that_no_host_can_have(text):
+    with pytest.raises(Invalid):
+        namespaces.set_hostname(text)
+
+
+def test_a_plain_user_names_no_host(nobody, in_child):
+    def attempt():
+        try:
+            namespaces.set_hostname("mine")
+        except Denied:
+            return True
+        return False
+
+    assert in_child(attempt, user=nobody)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 
 import pytest
 
@@ -119,8 +120,6 @@ def test_C18_limits_that_are_none(limits):
 
 def test_limits_hold(in_child):
     def limit():
-        import resource
-
         set_rlimits(
             {"RLIMIT_NOFILE": (16, 32), "RLIMIT_CORE": (0, 0), "RLIMIT_FSIZE": (2**64 - 1, 2**64 - 1)}
         )
@@ -179,3 +178,27 @@ def test_the_name_is_seen_by_ps(in_child):
         return status("Name")
 
     assert in_child(take) == ["sampan: a very"]
+
+
+def test_every_limit_of_the_specification_is_known(in_child):
+    """RLIMIT_LOCKS, which Python has no name for, too."""
+
+    def keep_all():
+        set_rlimits({name: resource.getrlimit(number) for number, name in enumerate(privileges.RLIMITS)})
+        return len(privileges.RLIMITS)
+
+    assert in_child(keep_all) == 16
+
+
+def test_C18_a_hard_limit_above_the_present_one_is_named(nobody, in_child):
+    def attempt():
+        set_rlimits({"RLIMIT_NOFILE": (16, 32)})
+        try:
+            set_rlimits({"RLIMIT_NOFILE": (16, 33)})
+        except Denied as error:
+            return error.message
+        return ""
+
+    said = in_child(attempt, user=nobody)
+    assert "RLIMIT_NOFILE to 16:33" in said
+    assert "the hard limit is 32" in said

@@ -141,3 +141,38 @@ def test_a_child_dies_with_its_parent(in_child):
         return None
 
     assert in_child(family) == [-9, -9]
+
+
+def oom_score_adj():
+    with open("/proc/self/oom_score_adj") as file:
+        return int(file.read())
+
+
+def test_oom_score_adj_is_set_and_inherited(in_child):
+    def raise_it():
+        wanted = min(oom_score_adj() + 100, 1000)
+        processes.set_oom_score_adj(wanted)
+        processes.set_oom_score_adj(wanted)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if oom_score_adj() == wanted else 1)
+        return os.waitpid(pid, 0)[1]
+
+    assert in_child(raise_it) == 0
+
+
+def test_oom_score_adj_is_not_lowered_by_a_plain_user(nobody, in_child):
+    def lower():
+        try:
+            processes.set_oom_score_adj(oom_score_adj() - 1)
+        except Denied as error:
+            return "oom_score_adj" in error.message
+        return False
+
+    assert in_child(lower, user=nobody)
+
+
+@pytest.mark.parametrize("value", [-1001, 1001])
+def test_an_oom_score_adj_that_there_is_not(value):
+    with pytest.raises(Invalid):
+        processes.set_oom_score_adj(value)

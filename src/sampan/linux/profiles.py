@@ -55,7 +55,7 @@ def check_profile(profile: Seccomp) -> list[Rule]:
         Invalid: an unknown action, operator, architecture or flag; a value out of range.
         Unimplemented: it wants calls to be answered by an agent.
     """
-    default = _action(profile.default_action, profile.default_errno_ret, "linux.seccomp.default")
+    default = _action(profile.default_action, profile.default_errno_ret, "linux.seccomp")
     for name in profile.architectures:
         if name.removeprefix("SCMP_ARCH_") not in ARCHITECTURES or not name.startswith("SCMP_ARCH_"):
             raise Invalid(f"linux.seccomp.architectures: {name[:40]!r} is not an architecture")
@@ -66,7 +66,7 @@ def check_profile(profile: Seccomp) -> list[Rule]:
     rules = []
     for number, rule in enumerate(profile.syscalls):
         where = f"linux.seccomp.syscalls[{number}]"
-        action = _action(rule.action, rule.errno_ret, f"{where}.")
+        action = _action(rule.action, rule.errno_ret, where)
         conditions = [_argument(arg, f"{where}.args[{i}]") for i, arg in enumerate(rule.args)]
         if not rule.names or not all(rule.names) or "\0" in "".join(rule.names):
             raise Invalid(f"{where}.names is empty, or has an empty name or a NUL in it")
@@ -91,16 +91,16 @@ def flag_of(name: str) -> int:
 def _action(name: str, errno_ret: int | None, where: str) -> int:
     if name == NOTIFY:
         raise Unimplemented(
-            f"{where.rstrip('.')}: {NOTIFY} would let an agent answer for the runtime's own calls",
+            f"{where}: {NOTIFY} would let an agent answer for the runtime's own calls",
             fix="use SCMP_ACT_ERRNO",
         )
     if name not in ACTIONS:
-        raise Invalid(f"{where.rstrip('.')}: {name[:40]!r} is not a seccomp action")
+        raise Invalid(f"{where}: {name[:40]!r} is not a seccomp action")
     most = MOST_ERRNO.get(name, -1)
     if errno_ret is None:
         return ACTIONS[name] | (EPERM if most >= 0 else 0)
     if not 0 <= errno_ret <= most:
-        raise Invalid(f"{where.rstrip('.')}: {name} takes no errnoRet of {str(errno_ret)[:20]}")
+        raise Invalid(f"{where}: {name} takes no errnoRet of {str(errno_ret)[:20]}")
     return ACTIONS[name] | errno_ret
 
 
@@ -130,7 +130,7 @@ def compile_profile(profile: Seccomp) -> bytes:
     """
     rules = check_profile(profile)
     library = _load()
-    default = _action(profile.default_action, profile.default_errno_ret, "linux.seccomp.default")
+    default = _action(profile.default_action, profile.default_errno_ret, "linux.seccomp")
     context = library.seccomp_init(default)
     if not context:
         raise Invalid(f"libseccomp refuses {profile.default_action} as the default action")

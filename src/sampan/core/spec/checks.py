@@ -194,6 +194,11 @@ def _check_entries(entries: list[str], where: str) -> None:
 
 def _check_cwd(cwd: str) -> None:
     check_path(cwd, "process.cwd")
-    parts = [part for part in cwd.split("/") if part not in ("", ".")]
-    if ".." in parts or parts[:1] == ["proc"]:
-        raise Invalid(f"process.cwd {cwd[:60]!r} has `..` in it, or is below /proc")
+    parts: list[str] = []
+    for part in cwd.split("/"):
+        if part == "..":
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append(part)
+    if parts[:1] == ["proc"]:
+        raise Invalid(f"process.cwd {cwd[:60]!r} is below /proc, where a workload has no place")
