@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from sampan.core.errors import Invalid, NotFound, Precondition, SampanError, Unimplemented
-from sampan.linux import mounts, namespaces, syscalls
+from sampan.linux import mountoptions, mounts, namespaces, syscalls
 from sampan.linux.paths import make_dirs_in_root, open_in_root
 
 ROUNDS = int(os.environ.get("SAMPAN_RACE_ROUNDS", "300"))
@@ -253,3 +253,114 @@ def test_C12_C13_a_racer_on_the_target_never_gets_a_mount_outside_the_root(as_ro
                     os.close(fd)
 
     assert in_child(race) == (0, True)
+
+
+def test_a_detached_mount_can_be_filled_before_anybody_sees_it(who, in_child, tmp_path):
+    def make():
+        os.mkdir(f"{tmp_path}/target")
+        private_world()
+        tree = mounts.create("tmpfs", "", ["size=64k", "mode=711"], mountoptions.NOEXEC)
+        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, 0o600, dir_fd=tree))
+        mounts.change(tree, mounts.RDONLY)
+        before = os.listdir(f"{tmp_path}/target")
+        target = os.open(f"{tmp_path}/target", os.O_PATH)
+        mounts.attach(tree, target)
+        found = os.stat(f"{tmp_path}/target").st_mode & 0o7777, os.statvfs(f"{tmp_path}/target").f_flag & 15
+        mounts.unmount(tree, detach=True)
+        return before, found, mounts.below(target), os.listdir(f"{tmp_path}/target")
+
+    assert in_child(make, user=who) == ([], (0o711, mounts.RDONLY | mounts.NOEXEC), [], [])
+
+
+def test_a_clone_takes_along_what_is_mounted_below_if_asked(who, in_child, tmp_path):
+    def make():
+        for folder in ("source/inner", "one", "all"):
+            os.makedirs(f"{tmp_path}/{folder}")
+        os.mkdir(f"{tmp_path}/all-beside")
+        private_world()
+        mounts.mount("tmpfs", f"{tmp_path}/source/inner", "tmpfs")
+        mounts.mount("tmpfs", f"{tmp_path}/all-beside", "tmpfs")
+        source = os.open(f"{tmp_path}/source", os.O_PATH)
+        found = []
+        for name, recursive in (("one", False), ("all", True)):
+            folder = os.open(f"{tmp_path}/{name}", os.O_PATH)
+            tree = mounts.clone(source, recursive)
+            mounts.attach(tree, folder)
+            inner = [(path, fstype) for path, fstype, _ in mounts.below(folder)]
+            same = os.stat(f"{tmp_path}/{name}/inner").st_dev in [
+                device for _, _, device in mounts.below(folder)
+            ]
+            found.append((inner, same))
+        return found
+
+    assert in_child(make, user=who) == [([], False), ([("/inner", "tmpfs")], True)]
+
+
+def test_which_mount_a_descriptor_is_in(as_root, in_child, tmp_path):
+    def look():
+        private_world()
+        os.makedirs(f"{tmp_path}/a b/c")
+        mounts.mount("tmpfs", f"{tmp_path}/a b", "tmpfs")
+        os.mkdir(f"{tmp_path}/a b/c")
+        inner = os.open(f"{tmp_path}/a b/c", os.O_PATH)
+        name = os.readlink(f"/proc/self/fd/{mounts.mount_of(inner)}")
+        mounts.mount("tmpfs", f"{tmp_path}/a b", "tmpfs")
+        try:
+            mounts.mount_of(inner)
+        except Precondition as error:
+            return name, "covered" in str(error), mounts.filesystem_of(inner)
+        return None
+
+    assert in_child(look) == (f"{tmp_path}/a b", True, 0x01021994)
+
+
+def test_propagation_is_changed_for_the_namespace_and_for_one_mount(as_root, in_child, tmp_path):
+    def change():
+        private_world()
+        mounts.mount("tmpfs", str(tmp_path), "tmpfs")
+        top = os.open(tmp_path, os.O_PATH)
+        seen = [tags()]
+        mounts.set_propagation(mountoptions.PROPAGATION["rshared"])
+        seen.append(tags())
+        mounts.change(top, propagation=mountoptions.PROPAGATION["unbindable"])
+        return [*seen, tags()]
+
+    def tags():
+        with open("/proc/self/mountinfo") as file:
+            line = next(line.split() for line in file if f" {tmp_path} " in line)
+        return [tag.partition(":")[0] for tag in line[6 : line.index("-")]]
+
+    assert in_child(change) == [[], ["shared"], ["unbindable"]]
+
+
+def test_what_cannot_be_made_detached_is_refused(as_root, in_child, tmp_path):
+    def attempts():
+        private_world()
+        with open(f"{tmp_path}/file", "w"):
+            pass
+        folder = os.open(tmp_path, os.O_PATH)
+        file = os.open(f"{tmp_path}/file", os.O_PATH)
+        told = []
+        for attempt in (
+            lambda: mounts.create("nosuchfs", "", []),
+            lambda: mounts.create("tmpfs", "", ["size=wrong"]),
+            lambda: mounts.create("tmpfs", "", ["nosuchword"]),
+            lambda: mounts.create("tm\0pfs", "", []),
+            lambda: mounts.create("ext4", f"{tmp_path}/missing", []),
+            lambda: mounts.create("ext4", f"{tmp_path}/file", []),
+            lambda: mounts.create("tmpfs", "", ["size=" + "1" * 256]),
+            lambda: mounts.change(folder, mounts.RDONLY),
+            lambda: mounts.attach(mounts.clone(folder), file),
+            lambda: mounts.attach(folder, folder),
+        ):
+            try:
+                attempt()
+            except SampanError as error:
+                told.append((error.kind, str(error)))
+        return told
+
+    kinds = (Unimplemented, Invalid, Invalid, Invalid, NotFound, Invalid, Invalid, Invalid, Invalid, Invalid)
+    told = in_child(attempts)
+    assert [kind for kind, _ in told] == [kind.kind for kind in kinds]
+    assert "nosuchfs" in told[0][1]
+    assert "'size=wrong'" in told[1][1] and "Bad value" in told[1][1]

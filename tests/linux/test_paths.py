@@ -15,7 +15,7 @@ from hypothesis.strategies import lists, sampled_from
 
 from sampan.core.errors import Denied, Invalid, NotFound, SampanError
 from sampan.linux import paths, syscalls
-from sampan.linux.paths import make_dirs_in_root, open_in_root, open_regular_in_root
+from sampan.linux.paths import make_dirs_in_root, make_file_in_root, open_in_root, open_regular_in_root
 
 raw_call = syscalls.call  # some tests replace it
 ROUNDS = int(os.environ.get("SAMPAN_RACE_ROUNDS", "300"))
@@ -285,3 +285,29 @@ def outcome(resolve, root, path, flags):
 def test_C4_the_walk_and_openat2_agree_on_every_path(root, names, flags):
     path = "/".join(names)
     assert outcome(paths._walk, root, path, flags) == outcome(paths._openat2, root, path, flags)
+
+
+@pytest.mark.parametrize(
+    "path", ["new/deep/file", "/file", "dirlink/new", "../../over/file", "etc/file", "abs"]
+)
+def test_C11_a_file_is_made_in_the_root_or_found_there(root, path):
+    fd = make_file_in_root(root, path)
+    assert stat.S_ISREG(os.fstat(fd).st_mode)
+    assert os.path.samestat(os.fstat(fd), os.fstat(open_in_root(root, path, os.O_PATH)))
+
+
+@pytest.mark.parametrize(("path", "kind"), [
+    ("dangling", Invalid), ("up/x", NotFound), ("loop", Invalid), ("a\0b", Invalid), ("missing/..", Invalid),
+    ("missing/", Invalid), ("x" * 300, Invalid),
+])  # fmt: skip
+def test_C11_no_file_is_made_where_it_cannot_be(root, path, kind, tmp_path):
+    with pytest.raises(kind):
+        make_file_in_root(root, path)
+    assert sorted(os.listdir(tmp_path)) == ["root", "secret"]
+
+
+def test_a_link_that_leads_nowhere_is_no_place_for_a_file(root, tmp_path):
+    (tmp_path / "root/near").symlink_to("missing")
+    with pytest.raises(Invalid, match="leads nowhere"):
+        make_file_in_root(root, "near")
+    assert not (tmp_path / "root/missing").exists()

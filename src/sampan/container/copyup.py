@@ -28,9 +28,10 @@ def copy_up(source: int, target: int) -> None:
     """
     folders = ["."]
     try:
-        while folders:
-            path = folders.pop()
+        for path in folders:  # which grows: outer folders come before inner ones
             folders += [f"{path}/{name}" for name in _copy_folder(source, target, path)]
+        for path in folders[1:]:  # a folder's time changes with what is made in it
+            _copy_times(source, target, path)
     except OSError as error:
         raise from_os_error(error, "copy the image's files to the tmpfs (tmpcopyup)") from error
 
@@ -43,9 +44,18 @@ def _copy_folder(source: int, target: int, path: str) -> list[str]:
         below = paths.open_in_root(target, path, _READ_FOLDER)
         return [name for name in os.listdir(above) if _copy(above, below, name)]
     finally:
-        for fd in (above, below):
-            if fd >= 0:
-                os.close(fd)
+        _close(above, below)
+
+
+def _copy_times(source: int, target: int, path: str) -> None:
+    above = below = -1
+    try:
+        above = paths.open_in_root(source, path, _READ_FOLDER)
+        below = paths.open_in_root(target, path, _READ_FOLDER)
+        found = os.fstat(above)
+        os.utime(below, ns=(found.st_atime_ns, found.st_mtime_ns))
+    finally:
+        _close(above, below)
 
 
 def _copy(above: int, below: int, name: str) -> bool:
@@ -77,6 +87,10 @@ def _copy_file(above: int, below: int, name: str) -> None:
         while os.sendfile(writing, reading, None, _CHUNK):
             pass
     finally:
-        for fd in (reading, writing):
-            if fd >= 0:
-                os.close(fd)
+        _close(reading, writing)
+
+
+def _close(*fds: int) -> None:
+    for fd in fds:
+        if fd >= 0:
+            os.close(fd)
