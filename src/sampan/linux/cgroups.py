@@ -27,6 +27,8 @@ from sampan.linux.cgroup_limits import check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from sampan.core.spec.runtime import Resources
 
 ROOT = "/sys/fs/cgroup"
@@ -231,6 +233,12 @@ class Cgroup:
     def stats(self) -> CgroupStats:
         """What the group uses now; what cannot be read is 0."""
         return CgroupStats(**self.files.stats())
+
+    def detailed_stats(self) -> dict[str, Any]:
+        """All that the kernel counts for it, in the shape of runc's `events --stats`."""
+        from sampan.linux.cgroup_stats import measure
+
+        return measure(self.files)
 
     def oom_kills(self) -> int:
         """How many of its processes the memory limit has killed."""
