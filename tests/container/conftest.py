@@ -8,12 +8,13 @@ import time
 
 import pytest
 
-from sampan.container import lifecycle, stdio
+from sampan.container import ending, reaper, starting, stdio
 from sampan.container.logs import STDERR, STDOUT, read_log
 from sampan.container.records import Container
+from sampan.container.spaces import own_namespaces
 from sampan.container.store import Containers, new_id
 from sampan.core.roots import Roots
-from sampan.core.spec.runtime import OCI_VERSION, Process, Root, Spec
+from sampan.core.spec.runtime import OCI_VERSION, Process, Resources, Root, Spec
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 TOOLBOX = EXAMPLES / "05-toolbox" / "toolbox.wasm"
@@ -44,7 +45,7 @@ class World:
             (folder / name).write_bytes(data)
         return folder
 
-    def make(self, *args, module=TOOLBOX, lower="", name="", env=(), mounts=(), read_only=False, linux=None,
+    def make(self, *args, module=TOOLBOX, lower="", name="", env=(), mounts=(), read_only=False, resources=None,
              process=None, terminal=False, **fields):  # fmt: skip
         container_id = new_id()
         container = Container(
@@ -63,20 +64,20 @@ class World:
             process or Process([first, *args], "/", list(env), terminal),
             Root("rootfs", read_only),
             mounts=list(mounts),
-            linux=linux,
+            linux=own_namespaces(resources or Resources()),
         )
         return self.containers.create(container, spec)
 
     def run(self, *args, **fields):
         """Runs a container to its end; its entry and its exit record."""
         entry = self.make(*args, **fields)
-        pid = lifecycle.start_here(entry, self.roots, stdio.CAPTURE)
-        return entry, lifecycle.reap(entry, self.roots, pid)
+        pid = starting.start_here(entry, self.roots, stdio.CAPTURE)
+        return entry, reaper.reap(entry, self.roots, pid)
 
     def start(self, *args, **fields):
         """Starts a container in the background."""
         entry = self.make(*args, **fields)
-        lifecycle.start(entry, self.roots)
+        starting.start(entry, self.roots)
         return entry
 
     def output(self, entry, stream=STDOUT):
@@ -97,7 +98,7 @@ class World:
         """Ends everything, and checks that nothing is left of it on the machine."""
         entries = self.containers.all()
         for entry in entries:
-            lifecycle.stop(entry, self.roots, signal.SIGKILL, 20)
+            ending.stop(entry, self.roots, signal.SIGKILL, 20)
         zygote = zygote_pid(self.roots)
         if zygote:
             end = time.monotonic() + 10
@@ -105,7 +106,7 @@ class World:
                 time.sleep(0.01)
             os.kill(zygote, signal.SIGKILL)
         for entry in entries:
-            lifecycle.discard(entry, self.roots)
+            ending.discard(entry, self.roots)
         mounts = pathlib.Path("/proc/self/mounts").read_text()
         assert self.roots.data not in mounts
         for controller in ("memory", "pids", "cpu", "freezer", "unified"):

@@ -2,7 +2,7 @@
 
 import os
 
-from sampan.container import control, lifecycle
+from sampan.container import control, ending
 from sampan.core import strictjson
 
 
@@ -101,7 +101,7 @@ def test_garbage_on_the_control_socket_harms_nobody(world):
                 connection.send(more)
         connection.close()
     assert control.ask(entry.folder, {"do": "ports"})[0] == []
-    assert lifecycle.stop(entry, world.roots, 15, 5).code == 143
+    assert ending.stop(entry, world.roots, 15, 5).code == 143
 
 
 def test_K10_many_connections_do_not_lock_others_out_for_good(world):

@@ -146,8 +146,8 @@ def test_C2_versions_that_are_read(version):
 
 REFUSED = {
     "C2": [
-        *(("ociVersion", v) for v in ("2.0.0", "0.9.0", "", "1", "1.0", "1.0.0.0", "x", "1.x.0", "v1.0.0", "1.0.²", "-1.0")),
-        ("process", ...), ("root", ...), ("root.path", ""), ("root.path", "a\0b"),
+        *(("ociVersion", v) for v in ("2.0.0", "0.9.0", "", "1", "1.0", "1.0.0.0", "x", "1.x.0", "v1.0.0", "1.0.²")),
+        ("ociVersion", "-1.0.0"), ("process", ...), ("root", ...), ("root.path", ""), ("root.path", "a\0b"),
     ],
     "C3": [("process.args", None), ("process.args", []), ("process.args", [""])],
     "C5": [
@@ -156,7 +156,8 @@ REFUSED = {
     ],
     "C6": [
         ("process.env.0", "NAME"), ("process.env.0", "=x"), ("process.env.0", ""),
-        ("process.env", ["A=" + "x" * (2 << 20)]), ("process.env", ["AB=C"] * 1_000_000), ("process.args.1", "x" * (129 << 10)),
+        ("process.env", ["A=" + "x" * (2 << 20)]), ("process.env", ["AB=C"] * 1_000_000),
+        ("process.args.1", "x" * (129 << 10)),
     ],
     "C11": [
         *(("mounts.0.destination", d) for d in ("/", "//", "/.", "/..", "/a/../..", "..", "a/b", "", "/a\0b")),

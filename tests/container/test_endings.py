@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from sampan.container import control, lifecycle, stdio
+from sampan.container import control, ending, starting, stdio
 from sampan.container.records import Container, Running
 from sampan.container.store import Containers
 from sampan.engine.grants import Limits
@@ -47,8 +47,8 @@ def test_W9_runaway_recursion_is_a_trap(world):
 )
 def test_W8_W21_a_signal_ends_a_workload_whatever_it_does(world, doing, number, code):
     entry = world.start(*doing, keep_stdin=True)
-    lifecycle.kill(entry, world.roots, number)
-    record = lifecycle.wait(entry, timeout=30)
+    ending.kill(entry, world.roots, number)
+    record = ending.wait(entry, timeout=30)
     assert record is not None
     assert record.code == code
     assert not entry.is_alive()
@@ -57,7 +57,7 @@ def test_W8_W21_a_signal_ends_a_workload_whatever_it_does(world, doing, number, 
 def test_F17_stop_kills_what_does_not_listen(world):
     entry = world.start("loop")
     os.kill(entry.running.pid, signal.SIGSTOP)
-    record = lifecycle.stop(entry, world.roots, signal.SIGTERM, 0.2)
+    record = ending.stop(entry, world.roots, signal.SIGTERM, 0.2)
     assert (record.code, record.reason) == (137, "killed")
 
 
@@ -65,7 +65,7 @@ def test_W18_a_reader_that_stalls_does_not_stop_a_stop(world):
     entry = world.start("flood", "1000000000")
     connection = control.request(entry.folder, {"do": "attach"})
     control.receive(connection)  # attached, and never reads again
-    record = lifecycle.stop(entry, world.roots, signal.SIGTERM, 60)
+    record = ending.stop(entry, world.roots, signal.SIGTERM, 60)
     connection.close()
     assert (record.code, record.reason) == (143, "signal")
 
@@ -83,14 +83,14 @@ def test_fuel_ends_a_loop(world):
 def test_F3_a_killed_process_is_reported_as_killed(world):
     entry = world.start("sleep", "100")
     os.kill(entry.running.pid, signal.SIGKILL)
-    record = lifecycle.wait(entry, timeout=20)
+    record = ending.wait(entry, timeout=20)
     assert (record.code, record.reason) == (137, "killed")
 
 
 def test_F14_a_crash_of_the_engine_ends_only_its_container(world):
     entry, other = world.start("sleep", "100"), world.start("sleep", "100")
     os.kill(entry.running.pid, signal.SIGABRT)
-    record = lifecycle.wait(entry, timeout=20)
+    record = ending.wait(entry, timeout=20)
     assert (record.code, record.reason) == (134, "signal")
     assert other.is_alive()
 
@@ -98,8 +98,8 @@ def test_F14_a_crash_of_the_engine_ends_only_its_container(world):
 def test_C23_a_truncated_record_of_a_dead_process_is_an_unknown_end_not_a_guess(world):
     entry = world.start("sleep", "100")
     run = entry.running
-    lifecycle.kill(entry, world.roots, signal.SIGKILL)
-    lifecycle.wait(entry)
+    ending.kill(entry, world.roots, signal.SIGKILL)
+    ending.wait(entry)
     with open(f"{entry.folder}/exit.json", "w") as file:
         file.write('{"code": 0, "rea')
     assert entry.exit().code == 137
@@ -138,14 +138,14 @@ def test_X1_a_disk_that_is_full_at_the_end_costs_no_record(world):
     mounts.mount("tmpfs", containers, "tmpfs", 0, "size=4m")
     entry = world.make("exit", "7")
     try:
-        lifecycle.start(entry, world.roots, stdio.ATTACHED)
+        starting.start(entry, world.roots, stdio.ATTACHED)
         with open(f"{containers}/fill", "wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
             while file.write(bytes(1 << 12)):
                 pass
         control.request(entry.folder, {"do": "attach"}).close()
-        record = lifecycle.wait(entry, 20)
+        record = ending.wait(entry, 20)
         assert (record.code, record.reason) == (7, "exited")
         os.unlink(f"{containers}/fill")
     finally:
-        lifecycle.discard(entry, world.roots)
+        ending.discard(entry, world.roots)
         subprocess.run(["umount", "-l", containers], check=True)

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from sampan.container import inside, lifecycle
+from sampan.container import ending, inside
 from sampan.core.errors import NotFound, Precondition
 from sampan.core.spec.runtime import Process
 
@@ -108,7 +108,7 @@ def test_exec_ends_with_its_container(world):
     pid = inside.execute(
         entry, world.roots, Process(["/toolbox.wasm", "sleep", "100"], "/"), keep_stdin=False
     )
-    lifecycle.kill(entry, world.roots, signal.SIGKILL)
-    assert lifecycle.wait(entry, 20).code == 137
+    ending.kill(entry, world.roots, signal.SIGKILL)
+    assert ending.wait(entry, 20).code == 137
     record = inside.reap_execution(pid)
     assert record.code == 137

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from sampan.container import control, lifecycle
+from sampan.container import control, ending
 from sampan.engine.grants import Network, PortMap
 
 from .conftest import EXAMPLES
@@ -38,7 +38,7 @@ def test_S1_a_published_port_answers_and_is_free_again_after_stop(world):
     bound = bound_port(entry)
     assert b"Hello, World!" in get(bound["hostPort"])
     assert (bound["hostAddress"], bound["guestPort"]) == ("127.0.0.1", 8080)
-    assert lifecycle.stop(entry, world.roots, 15, 10).code == 143
+    assert ending.stop(entry, world.roots, 15, 10).code == 143
     with pytest.raises(ConnectionRefusedError):
         get(bound["hostPort"])
 

@@ -6,9 +6,9 @@ import stat
 
 import pytest
 
-from sampan.container import lifecycle, stdio
+from sampan.container import ending, reaper, starting, stdio
 from sampan.core.errors import Invalid, NotFound, SampanError, Unimplemented
-from sampan.core.spec.runtime import Linux, Memory, Mount, Pids, Process, Resources
+from sampan.core.spec.runtime import Memory, Mount, Pids, Process, Resources
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -61,7 +61,7 @@ def test_a_single_file_can_be_mounted(world, tmp_path):
 def test_a_mount_whose_source_is_missing_is_named(world):
     entry = world.make("ls", lower=world.rootfs(), mounts=[Mount("/x", "bind", "/not/there", ["bind"])])
     with pytest.raises(NotFound, match="/not/there"):
-        lifecycle.start_here(entry, world.roots, stdio.CAPTURE)
+        starting.start_here(entry, world.roots, stdio.CAPTURE)
     assert entry.exit().reason == "error"
 
 
@@ -102,7 +102,7 @@ def test_C13_a_link_in_the_image_cannot_redirect_a_mount(world, tmp_path):
     mounts = [Mount("/link/inner", "bind", str(source), ["bind"])]
     entry = world.make("ls", "/", lower=lower, mounts=mounts)
     try:
-        lifecycle.reap(entry, world.roots, lifecycle.start_here(entry, world.roots, stdio.CAPTURE))
+        reaper.reap(entry, world.roots, starting.start_here(entry, world.roots, stdio.CAPTURE))
     except SampanError:
         pass
     assert list(outside.iterdir()) == []
@@ -137,7 +137,7 @@ def test_C3_C4_a_command_that_cannot_run_has_a_code_and_a_sentence(world, comman
     os.mkfifo(lower / "fifo")
     entry = world.make(lower=lower, process=Process([command], "/"))
     with pytest.raises(error) as caught:
-        lifecycle.start_here(entry, world.roots, stdio.CAPTURE)
+        starting.start_here(entry, world.roots, stdio.CAPTURE)
     assert caught.value.exit_code == code
     assert entry.exit().code == code
     assert entry.exit().message == str(caught.value)
@@ -163,28 +163,28 @@ def test_C22_inherited_descriptors_are_not_passed_on(world):
     for fd in leaked:
         os.set_inheritable(fd, True)
     entry = world.make("sleep", "100")
-    pid = lifecycle.start_here(entry, world.roots, stdio.CAPTURE)
+    pid = starting.start_here(entry, world.roots, stdio.CAPTURE)
     targets = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
     for fd in leaked:
         os.close(fd)
     assert "/etc/passwd" not in targets
-    lifecycle.kill(entry, world.roots, 9)
-    assert lifecycle.reap(entry, world.roots, pid).code == 137
+    ending.kill(entry, world.roots, 9)
+    assert reaper.reap(entry, world.roots, pid).code == 137
 
 
 @ROOT
 def test_W10_the_memory_limit_ends_the_container_as_oom(world):
-    linux = Linux(Resources(memory=Memory(limit=24 << 20)))
+    resources = Resources(memory=Memory(limit=24 << 20))
     other = world.start("sleep", "100")
-    _, record = world.run("grow", "512", linux=linux)
+    _, record = world.run("grow", "512", resources=resources)
     assert (record.code, record.reason) == (137, "oom")
     assert other.is_alive()
 
 
 @ROOT
 def test_limits_are_in_the_cgroup(world):
-    linux = Linux(Resources(memory=Memory(limit=64 << 20), pids=Pids(32)))
-    entry = world.start("sleep", "100", linux=linux)
+    resources = Resources(memory=Memory(limit=64 << 20), pids=Pids(32))
+    entry = world.start("sleep", "100", resources=resources)
     from sampan.linux.cgroups import Cgroup
 
     stats = Cgroup(entry.container.id).stats()

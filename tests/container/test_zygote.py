@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sampan.container import lifecycle
+from sampan.container import ending, starting
 from sampan.container.records import Restart
 from sampan.core.errors import Exists, NotFound, Precondition
 
@@ -53,10 +53,10 @@ def test_restart_policies(world, policy, args, restarted):
     if restarted:
         until(lambda: entry.restarts.count >= 2)
     else:
-        lifecycle.wait(entry)
+        ending.wait(entry)
         time.sleep(0.5)
         assert entry.restarts.count == 0
-    lifecycle.stop(entry, world.roots, signal.SIGTERM, 5)
+    ending.stop(entry, world.roots, signal.SIGTERM, 5)
 
 
 def test_on_failure_gives_up_after_its_number(world):
@@ -70,7 +70,7 @@ def test_on_failure_gives_up_after_its_number(world):
 @pytest.mark.parametrize("policy", ["always", "unless-stopped"])
 def test_what_a_person_stops_stays_stopped(world, policy):
     entry = world.start("sleep", "100", restart=Restart(policy))
-    lifecycle.stop(entry, world.roots, signal.SIGTERM, 5)
+    ending.stop(entry, world.roots, signal.SIGTERM, 5)
     time.sleep(0.5)
     assert not entry.is_alive()
     assert entry.exit().code == 143
@@ -87,10 +87,10 @@ def test_F1_containers_outlive_their_zygote_and_record_their_own_end(world):
     entries = [world.start("sleep", "100") for _ in range(3)]
     os.kill(zygote_pid(world.roots), signal.SIGKILL)
     assert all(entry.is_alive() for entry in entries)
-    lifecycle.kill(entries[0], world.roots, signal.SIGTERM)
-    assert lifecycle.wait(entries[0], timeout=20).code == 143
+    ending.kill(entries[0], world.roots, signal.SIGTERM)
+    assert ending.wait(entries[0], timeout=20).code == 143
     os.kill(entries[1].running.pid, signal.SIGKILL)
-    record = lifecycle.wait(entries[1], timeout=20)
+    record = ending.wait(entries[1], timeout=20)
     assert (record.code, record.reason) == (137, "killed")
     assert entries[2].is_alive()
 
@@ -111,21 +111,21 @@ def test_C9_the_table_of_states(world):
     entry = world.make("sleep", "100")
     assert entry.status() == "created"
     with pytest.raises(Precondition):
-        lifecycle.kill(entry, world.roots, 15)
+        ending.kill(entry, world.roots, 15)
     with pytest.raises(Precondition):
-        lifecycle.wait(entry)
-    assert lifecycle.stop(entry, world.roots, 15, 1) is None
-    lifecycle.start(entry, world.roots)
+        ending.wait(entry)
+    assert ending.stop(entry, world.roots, 15, 1) is None
+    starting.start(entry, world.roots)
     assert entry.status() == "running"
     with pytest.raises(Precondition):
-        lifecycle.start(entry, world.roots)
+        starting.start(entry, world.roots)
     with pytest.raises(Precondition):
-        lifecycle.remove(entry, world.roots)
-    lifecycle.stop(entry, world.roots, 15, 5)
+        ending.remove(entry, world.roots)
+    ending.stop(entry, world.roots, 15, 5)
     assert entry.status() == "exited"
-    lifecycle.start(entry, world.roots)
+    starting.start(entry, world.roots)
     assert entry.status() == "running"
-    lifecycle.remove(entry, world.roots, force=True)
+    ending.remove(entry, world.roots, force=True)
     assert not os.path.exists(entry.folder)
 
 

@@ -50,14 +50,3 @@ def hand_over(words: list[str], env: Mapping[str, str]) -> NoReturn:
         os.execve(path, [path, *words], dict(env))
     except OSError as error:
         raise from_os_error(error, f"start {path}") from error
-
-
-def ask(words: list[str], env: Mapping[str, str]) -> bytes:
-    """What the runtime for Linux containers prints for these arguments; nothing where there is none, or it fails."""
-    import subprocess
-
-    try:
-        done = subprocess.run([linux_runtime(env), *words], capture_output=True, env=dict(env), check=False)
-    except (NotFound, OSError):
-        return b""
-    return done.stdout if done.returncode == 0 else b""

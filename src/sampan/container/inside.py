@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import time
 
-from sampan.container import control, stdio, walls, workload
-from sampan.container.launch import Run, begin, hear_report, launch, report_error, warm_up
+from sampan.container import console, control, stdio, walls, workload
+from sampan.container.launch import Run, begin, launch, warm_up
+from sampan.container.process import Wish, identity
 from sampan.container.reaper import ended
 from sampan.container.records import Exit
+from sampan.container.spaces import Spaces
+from sampan.container.starter import Starter, attend, conversation
+from sampan.container.status import cgroup_of
 from sampan.container.supervisor import Supervisor
 from sampan.core.errors import Denied, Precondition, SampanError, from_os_error
-from sampan.linux import namespaces
-from sampan.linux.cgroups import Cgroup
+from sampan.linux.namespaces import NEWNS, NEWUSER
 from sampan.linux.processes import open_pidfd
 
 TYPE_CHECKING = False
@@ -26,28 +29,44 @@ if TYPE_CHECKING:
 
 
 def execute(
-    entry: Entry, roots: Roots, wanted: Process, *, keep_stdin: bool, mode: str = stdio.INHERIT
+    entry: Entry,
+    roots: Roots,
+    wanted: Process,
+    *,
+    keep_stdin: bool,
+    mode: str = stdio.INHERIT,
+    console_fd: int = -1,
+    preserved: int = 0,
 ) -> int:
-    """Starts another workload of a running container's root filesystem as a child of this process; its pid.
+    """Starts another workload of a running container's root filesystem; its pid.
 
-    It has the container's namespaces, mounts, cgroup, walls and grants, and its own arguments. Reap it with
-    `reap_execution`.
+    It has the container's namespaces, mounts, cgroup, walls and grants, and its own arguments. It is a child of this
+    process, or of its reaper where it had to fork twice. Reap it with `reap_execution`.
 
     Args:
         mode: `stdio.INHERIT` or `stdio.NOWHERE`.
+        console_fd: a connection to the console socket; closed. preserved: how many descriptors from 3 up it keeps.
 
     Raises:
         Precondition: the container is not running. SampanError: what stopped the start.
     """
     _check_running(entry)
-    return _fork(
-        lambda report: launch(
-            lambda: _prepare(entry, roots, wanted, keep_stdin, mode, report),
-            report,
-            lambda _: None,
-            f"exec in container {entry.container.name}",
+    wish = Wish(mode, console_fd=console_fd, preserved=preserved)
+    root, fds = _world_of(entry)
+    spaces = Spaces.joining(fds)
+    try:
+        return _fork(
+            lambda starter: launch(
+                lambda: _prepare(entry, roots, wanted, keep_stdin, wish, starter, root, fds),
+                starter,
+                lambda _: None,
+                f"exec in container {entry.container.name}",
+            ),
+            spaces,
         )
-    )
+    finally:
+        for fd in (root, *fds.values(), *([console_fd] if console_fd >= 0 else [])):
+            os.close(fd)
 
 
 def reap_execution(pid: int) -> Exit:
@@ -56,23 +75,33 @@ def reap_execution(pid: int) -> Exit:
     return ended(status) or Exit(os.waitstatus_to_exitcode(status), "exited", time.time_ns())
 
 
-def _prepare(entry: Entry, roots: Roots, wanted: Process, keep_stdin: bool, mode: str, report: int) -> Run:
-    signals = begin(report)
+def _prepare(
+    entry: Entry,
+    roots: Roots,
+    wanted: Process,
+    keep_stdin: bool,
+    wish: Wish,
+    starter: Starter,
+    root: int,
+    fds: dict[int, int],
+) -> Run:
+    signals = begin([starter.fd, *wish.kept, root, *fds.values()])
     spec = entry.spec.replace(process=wanted)
     container = entry.container.replace(module="")
-    root, spaces = _world_of(entry)
-    world = walls.join(container, spec, root, private=bool(spaces))
-    program, grants = workload.load(world, roots, None)
+    world = walls.join(container, spec, root, private=bool(fds))
+    source = workload.find(world)
+    program, grants = workload.load(source, world, roots, None)
     run = entry.running
     if run is not None and walls.CGROUP not in run.absent:
-        Cgroup(container.id).attach()
-    stdio.arrange(mode, keep_stdin=keep_stdin, terminal=False)
+        cgroup_of(container, spec).attach()
+    if wish.console_fd >= 0:
+        console.give_terminal(wish.console_fd, wanted.console_size)
+    else:
+        stdio.arrange(wish.mode, keep_stdin=keep_stdin, terminal=False)
     supervisor = Supervisor(lambda: program.run(grants), signals, stdio.Ends(), None, None, {})
     supervisor.end_with(_end_of(entry))
     warm_up()
-    import resource  # noqa: F401 - the jail needs it, where no module can be loaded any more
-
-    _enter(spaces)
+    Spaces.joining(fds).enter(starter)
     walls.jail(world)
     return Run(supervisor, -1, grants.limits)
 
@@ -91,14 +120,15 @@ def with_files(entry: Entry, work: Callable[[int], None], *, writes: bool) -> No
         SampanError: what `work` raised.
     """
 
-    def child(report: int) -> NoReturn:
+    def child(starter: Starter) -> NoReturn:
         try:
             if entry.is_alive():
-                root, spaces = _world_of(entry)
-                private = bool(spaces)
-                _enter(spaces)
+                root, fds = _world_of(entry)
+                private = bool(fds)
+                Spaces.joining({flag: fd for flag, fd in fds.items() if flag in (NEWUSER, NEWNS)}).enter(None)
             else:
-                world = walls.build(entry.folder, entry.container, entry.spec)
+                world = walls.World(entry.container, entry.spec)
+                walls.build(world, entry.folder)
                 root, private = world.root, world.private
             if writes and not private:
                 raise Denied(
@@ -106,12 +136,12 @@ def with_files(entry: Entry, work: Callable[[int], None], *, writes: bool) -> No
                 )
             work(root)
         except OSError as error:
-            report_error(report, from_os_error(error, f"copy files of container {entry.container.name}"))
+            starter.failed(from_os_error(error, f"copy files of container {entry.container.name}"))
             os._exit(1)
         except SampanError as error:
-            report_error(report, error)
+            starter.failed(error)
             os._exit(1)
-        os.write(report, b"{}")
+        starter.stands()
         os._exit(0)
 
     if entry.is_alive():
@@ -121,23 +151,30 @@ def with_files(entry: Entry, work: Callable[[int], None], *, writes: bool) -> No
             os.waitpid(_fork(child), 0)
 
 
-def _fork(child: Callable[[int], NoReturn]) -> int:
-    """Forks, runs `child` with the pipe that it reports to, and waits for that report; the child's pid."""
-    read, write = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(read)
-            child(write)
-        finally:
-            os._exit(125)
-    os.close(write)
+def _fork(child: Callable[[Starter], NoReturn], spaces: Spaces | None = None) -> int:
+    """Forks, runs `child`, and serves it until its last word; the pid of the process that goes on."""
+    ours, theirs = conversation()
     try:
-        hear_report(read)
-    except SampanError:
-        os.waitpid(pid, 0)
+        pid = spaces.fork() if spaces is not None else os.fork()
+        if pid == 0:
+            try:
+                os.close(ours)
+                child(Starter(theirs))
+            finally:
+                os._exit(125)
+    except BaseException:
+        os.close(ours)
         raise
-    return pid
+    finally:
+        os.close(theirs)
+    try:
+        return attend(ours, pid)
+    except SampanError:
+        try:
+            os.waitpid(pid, 0)
+        except ChildProcessError:  # it had made way for another one
+            pass
+        raise
 
 
 def _check_running(entry: Entry) -> None:
@@ -156,12 +193,26 @@ def _end_of(entry: Entry) -> int:
 
 
 def _world_of(entry: Entry) -> tuple[int, dict[int, int]]:
-    """A running container's root filesystem, and its namespaces by their CLONE_NEW flag."""
+    """A running container's root filesystem, and its namespaces by their CLONE_NEW flag.
+
+    The container's process hands them out, and a workload may have taken it over since: what it gives must be what
+    was written down before the workload began.
+
+    Raises:
+        Denied: it is not.
+    """
     flags, fds = control.ask(entry.folder, {"do": "world"})
-    return fds[0], dict(zip(flags, fds[1:], strict=True))
-
-
-def _enter(spaces: dict[int, int]) -> None:
-    """The user namespace is first: it gives the right to enter the others."""
-    for flag in sorted(spaces, key=lambda f: f != namespaces.NEWUSER):
-        namespaces.enter(spaces[flag], flag)
+    run = entry.running
+    try:
+        root, spaces = fds[0], dict(zip(flags, fds[1:], strict=True))
+        given = {str(flag): identity(fd) for flag, fd in spaces.items()}
+        if run is None or (identity(root), given) != (run.root, run.spaces):
+            raise ValueError
+    except (LookupError, TypeError, ValueError):
+        for fd in fds:
+            os.close(fd)
+        raise Denied(
+            f"container {entry.container.name} does not give its own world: its process was tampered with",
+            fix="kill it",
+        ) from None
+    return root, spaces

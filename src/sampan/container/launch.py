@@ -1,7 +1,8 @@
 """From fork to the workload's end, for every process that runs one: a container's own and those of `exec`.
 
-A forked process prepares itself and jails itself, tells who started it through a pipe (`{}` when the workload is
-about to run, or the error that stopped it), then runs the workload and exits with its code.
+A forked process prepares itself and tells who started it how that went, over a socket of packets (see `starter`):
+`{}` when it stands, or the error that stopped it. Then it loads the workload, waits at its gate if it has one, jails
+itself, runs the workload and exits with its code.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sampan.container.records import Exit
 from sampan.container.stdio import fill_standard_descriptors
 from sampan.container.supervisor import Signals, Supervisor
 from sampan.core import strictjson
-from sampan.core.errors import KINDS, Exhausted, Internal, SampanError, from_os_error
+from sampan.core.errors import Exhausted, Internal, SampanError, from_os_error
 from sampan.linux import syscalls
 from sampan.linux.privileges import close_from
 from sampan.linux.processes import set_name
@@ -22,8 +23,9 @@ from sampan.linux.processes import set_name
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
+    from sampan.container.starter import Starter
     from sampan.engine.grants import Ending, Limits
 
 NAME = "sampan-workload"
@@ -32,7 +34,7 @@ STACK_HEADROOM = 4 << 20
 
 
 class Run:
-    """A jailed process that is ready to run its workload.
+    """A process that is ready to run its workload.
 
     Args:
         exit_fd: takes the exit record; -1 for none.
@@ -67,26 +69,26 @@ class Run:
 
 
 def launch(
-    prepare: Callable[[], Run], report: int, failed: Callable[[SampanError], None], what: str
+    prepare: Callable[[], Run], starter: Starter, failed: Callable[[SampanError], None], what: str
 ) -> NoReturn:
     """Prepares, tells, runs, exits: the main of a just forked process.
 
     Args:
-        report: the pipe to who waits for the start; closed when it was told.
+        prepare: may tell `starter` itself that the process stands, and go on.
         failed: called with the error of a start that failed, after it was told.
         what: what is being done, for errors.
     """
     try:
         run = prepare()
     except OSError as error:
-        _fail(report, failed, from_os_error(error, what))
+        _fail(starter, failed, from_os_error(error, what))
     except SampanError as error:
-        _fail(report, failed, error)
+        _fail(starter, failed, error)
     except MemoryError:
-        _fail(report, failed, Exhausted(f"cannot {what}: a limit leaves it too little memory"))
+        _fail(starter, failed, Exhausted(f"cannot {what}: a limit leaves it too little memory"))
     except BaseException as error:  # the outermost edge of a process: nothing may pass it
-        _fail(report, failed, Internal(f"cannot {what}: {type(error).__name__}: {error}"))
-    _tell(report, {})
+        _fail(starter, failed, Internal(f"cannot {what}: {type(error).__name__}: {error}"))
+    starter.stands()
     code = 125
     try:
         code = run.serve()
@@ -94,34 +96,14 @@ def launch(
         os._exit(code)
 
 
-def begin(report: int) -> Signals:
-    """The first steps of a just forked process: a session and a name of its own, nobody else's descriptors."""
+def begin(kept: list[int]) -> Signals:
+    """The first steps of a just forked process: a session and a name of its own, no descriptors but `kept`."""
     os.setsid()
     gc.disable()
     set_name(NAME)
-    close_from(3, [report])
+    close_from(3, kept)
     fill_standard_descriptors()
     return Signals()
-
-
-def hear_report(read: int) -> None:
-    """Waits until a launched process says that it is about to run; closes the pipe.
-
-    Raises:
-        SampanError: what stopped it.
-    """
-    with open(read, "rb") as pipe:
-        data = pipe.read()
-    if not data:
-        raise Internal("the container process ended before it could say why")
-    value = strictjson.loads(data, what="the container's report")
-    if value:
-        raise KINDS[value["kind"]](value["message"], fix=value["fix"], exit_code=value["code"])
-
-
-def report_error(report: int, error: SampanError) -> None:
-    """Tells who waits that the start failed."""
-    _tell(report, {"kind": error.kind, "message": error.message, "fix": error.fix, "code": error.exit_code})
 
 
 def warm_up() -> None:
@@ -153,19 +135,14 @@ def _exit_of(ending: Ending | None, number: int) -> Exit:
     return Exit(ending.code, ending.reason, time.time_ns(), ending.message)
 
 
-def _fail(report: int, failed: Callable[[SampanError], None], error: SampanError) -> NoReturn:
-    report_error(report, error)
+def _fail(starter: Starter, failed: Callable[[SampanError], None], error: SampanError) -> NoReturn:
+    waited = starter.waits
+    starter.failed(error)
     try:
         failed(error)
+        if not waited:  # it stood already: who reads its output is told
+            os.write(2, f"sampan: {error} ({error.kind})\n".encode(errors="backslashreplace"))
     except (SampanError, OSError, MemoryError):  # too late for files: who started it records what it was told
         pass
     finally:
         os._exit(error.exit_code)
-
-
-def _tell(report: int, value: dict[str, Any]) -> None:
-    try:
-        os.write(report, strictjson.dumps(value))
-        os.close(report)
-    except OSError:  # nobody waits any more
-        return

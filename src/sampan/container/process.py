@@ -1,7 +1,7 @@
 """The container process: what happens between its fork and its jail.
 
-It is forked by the command line (in the foreground) or by the zygote and owns everything that it needs: its log,
-its control socket, its exit record.
+It is forked by the command line (in the foreground), by the OCI door or by the zygote, and owns everything that it
+needs: its log, its control socket, its exit record.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import time
 
-from sampan.container import control, stdio, walls, workload
+from sampan.container import console, control, stdio, walls, workload
+from sampan.container.hooks import run_hooks
 from sampan.container.launch import Run, begin, launch, warm_up
 from sampan.container.logs import MAX_FILE, LogWriter
 from sampan.container.records import Exit, Running
+from sampan.container.starter import Starter, own_pid
+from sampan.container.status import cgroup_of, state_document
 from sampan.container.supervisor import Supervisor
-from sampan.linux import namespaces
-from sampan.linux.cgroups import Cgroup
+from sampan.core.record import Record
 from sampan.linux.processes import boot_id, start_time
 
 TYPE_CHECKING = False
@@ -31,33 +33,93 @@ if TYPE_CHECKING:
 PATIENCE = 10.0
 
 
-def main(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine | None) -> NoReturn:
+class Wish(Record):
+    """How a container process is to start.
+
+    Attributes:
+        mode: one of `stdio`'s. gated: whether the workload waits for `start` once everything else stands.
+        console_fd: a connection to the console socket, -1 for none. preserved: how many descriptors from 3 up stay
+            open for it.
+    """
+
+    mode: str
+    gated: bool = False
+    console_fd: int = -1
+    preserved: int = 0
+
+    @property
+    def kept(self) -> list[int]:
+        """The caller's descriptors that the process keeps."""
+        console_fd = [self.console_fd] if self.console_fd >= 0 else []
+        return [*range(3, 3 + self.preserved), *console_fd]
+
+
+def main(entry: Entry, roots: Roots, wish: Wish, report: int, engine: Engine | None) -> NoReturn:
     """Runs the container in this (just forked) process and exits with its code.
 
     Args:
-        mode: one of `stdio`'s.
-        report: the pipe to who waits for the start (see `launch`).
+        report: the process's end of the conversation with who starts it (see `starter`).
         engine: an engine made before the fork, or None.
     """
+    starter = Starter(report)
     launch(
-        lambda: _prepare(entry, roots, mode, report, engine),
-        report,
+        lambda: _prepare(entry, roots, wish, starter, engine),
+        starter,
         lambda error: entry.save_exit(Exit(error.exit_code, "error", time.time_ns(), str(error))),
         f"start container {entry.container.name}",
     )
 
 
-def _prepare(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine | None) -> Run:
-    signals = begin(report)
+def _prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, engine: Engine | None) -> Run:
+    signals = begin([starter.fd, *wish.kept])
     container, spec = entry.container, entry.spec
-    world = walls.build(entry.folder, container, spec)
-    program, grants = workload.load(world, roots, engine)
-    walls.enter_cgroup(world, Cgroup(container.id))
-    terminal = spec.process is not None and spec.process.terminal
-    ends = stdio.arrange(mode, keep_stdin=container.keep_stdin, terminal=terminal)
-    log = LogWriter(entry.folder, _log_limit(spec)) if mode != stdio.INHERIT else None
+    cgroup = cgroup_of(container, spec)
+    world = walls.World(container, spec)
+    cgroup_first = world.cgroup_first
+    if cgroup_first:
+        walls.enter_cgroup(world, cgroup)
+    walls.build(world, entry.folder, starter)
+    source = workload.find(world)
+    loaded = None
+    if not wish.gated or not workload.is_compiled(source, roots):
+        loaded = workload.load(source, world, roots, engine)  # compiling takes more than a container may have
+    if not cgroup_first:
+        walls.enter_cgroup(world, cgroup)
+    world.spaces.enter_cgroup_namespace()
+    pid = own_pid()
+    _run_hooks_of_creation(entry, spec, starter, pid)
+    ends = _arrange_output(container.keep_stdin, spec, wish)
+    log = LogWriter(entry.folder, _log_limit(spec)) if wish.mode != stdio.INHERIT else None
     exit_fd = entry.open_exit()
-    spaces = _own_namespaces(world)
+    server = control.listen(entry.folder)
+    begun = entry.open_begun() if wish.gated else -1
+    spaces = world.spaces.open()
+    entry.save_running(
+        Running(
+            pid,
+            start_time(pid),
+            boot_id(),
+            time.time_ns(),
+            world.missing,
+            sorted(world.absent),
+            cgroup.path,
+            {str(flag): identity(fd) for flag, fd in spaces.items()},
+            identity(world.root),
+        )
+    )
+    if wish.gated:
+        starter.stands()
+    program, grants = loaded or workload.load(source, world, roots, engine)
+    warm_up()
+    walls.enter_root(world)
+
+    def open_gate() -> None:
+        _run_start_hooks(entry, spec, world, pid)
+        walls.jail(world)
+        os.write(begun, b"!")
+
+    if not wish.gated:
+        walls.jail(world)
     ports: list[dict[str, Any]] = []
 
     def on_bind(port: PortMap, host_port: int) -> None:
@@ -67,15 +129,43 @@ def _prepare(entry: Entry, roots: Roots, mode: str, report: int, engine: Engine 
         "world": lambda client: control.send(client, list(spaces), [world.root, *spaces.values()]),
         "ports": lambda client: control.send(client, ports),
     }
-    server = control.listen(entry.folder)
-    supervisor = Supervisor(lambda: program.run(grants, on_bind), signals, ends, log, server, answers)
-    pid = os.getpid()
-    entry.save_running(
-        Running(pid, start_time(pid), boot_id(), time.time_ns(), world.missing, sorted(world.absent))
+    supervisor = Supervisor(
+        lambda: program.run(grants, on_bind),
+        signals,
+        ends,
+        log,
+        server,
+        answers,
+        open_gate if wish.gated else None,
     )
-    warm_up()
-    walls.jail(world)
-    return Run(supervisor, exit_fd, grants.limits, patience=PATIENCE if mode == stdio.ATTACHED else 0.0)
+    patience = PATIENCE if wish.mode == stdio.ATTACHED else 0.0
+    return Run(supervisor, exit_fd, grants.limits, patience)
+
+
+def _arrange_output(keep_stdin: bool, spec: Spec, wish: Wish) -> stdio.Ends:
+    if wish.console_fd >= 0:
+        assert spec.process is not None  # it wants a terminal
+        console.give_terminal(wish.console_fd, spec.process.console_size)
+        return stdio.Ends()
+    terminal = spec.process is not None and spec.process.terminal
+    return stdio.arrange(wish.mode, keep_stdin=keep_stdin, terminal=terminal)
+
+
+def _run_hooks_of_creation(entry: Entry, spec: Spec, starter: Starter, pid: int) -> None:
+    hooks = spec.hooks
+    if hooks is None:
+        return
+    if hooks.prestart or hooks.create_runtime:
+        starter.ask("hooks")
+    if hooks.create_container:
+        run_hooks("createContainer", hooks.create_container, state_document(entry, "creating", pid))
+
+
+def _run_start_hooks(entry: Entry, spec: Spec, world: walls.World, pid: int) -> None:
+    hooks = spec.hooks.start_container if spec.hooks is not None else []
+    if hooks:
+        state = state_document(entry, "created", pid, spec.annotations)
+        run_hooks("startContainer", hooks, state, lambda: walls.become_user(world))
 
 
 def _log_limit(spec: Spec) -> int:
@@ -86,13 +176,7 @@ def _log_limit(spec: Spec) -> int:
     )
 
 
-def _own_namespaces(world: walls.World) -> dict[int, int]:
-    """Descriptors of the namespaces that this process made, for `exec`; by their CLONE_NEW flag."""
-    if not world.private:
-        return {}
-    spaces = {namespaces.NEWNS: "mnt", namespaces.NEWIPC: "ipc"}
-    if os.geteuid() != 0:
-        spaces = {namespaces.NEWUSER: "user", **spaces}
-    return {
-        flag: os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for flag, name in spaces.items()
-    }
+def identity(fd: int) -> str:
+    """What an open file is, whoever handed it over: its device and inode."""
+    state = os.fstat(fd)
+    return f"{state.st_dev}:{state.st_ino}"

@@ -67,7 +67,9 @@ class Container(Record):
 class Running(Record):
     """The process of a run: who it is (pid and start time, valid in one boot) and when it began (ns).
 
-    `absent` are the names of walls that could not be had, `missing` says so in one sentence each.
+    `absent` are the names of walls that could not be had, `missing` says so in one sentence each. `cgroup` is its
+    cgroup below the hierarchies, `spaces` its namespaces by their CLONE_NEW flag and `root` its root filesystem, as
+    device and inode: written before a workload could lie about them.
     """
 
     pid: int
@@ -76,6 +78,9 @@ class Running(Record):
     started: int
     missing: list[str] = []
     absent: list[str] = []
+    cgroup: str = ""
+    spaces: dict[str, str] = {}
+    root: str = ""
 
 
 class Exit(Record):

@@ -21,6 +21,7 @@ from sampan.linux.mountoptions import NODEV, NOEXEC, NOSUID, PROPAGATION, RDONLY
 
 MAX_MOUNTS = 4096
 HIDDEN = ("/proc", "/sys", "/dev")
+_HIDDEN_TOPS = tuple(f"{top}/" for top in HIDDEN)
 HIDDEN_TYPES = ("proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs")
 _KERNEL_TYPES = (*HIDDEN_TYPES, "securityfs", "debugfs", "tracefs", "bpf", "configfs", "pstore", "binfmt_misc", "nsfs",
                  "efivarfs", "selinuxfs", "fusectl")  # fmt: skip
@@ -143,7 +144,7 @@ def check(wanted: list[Mount]) -> list[tuple[str, Mount, MountOptions]]:
         except SampanError as error:
             raise _named(error, mount) from error
         bound = options.bind or mount.type == "bind"
-        if not is_hidden(destination) and (bound or mount.type not in HIDDEN_TYPES):
+        if not _lies_hidden(destination) and (bound or mount.type not in HIDDEN_TYPES):
             plan.append((destination, mount, options))
     return plan
 
@@ -198,7 +199,11 @@ def _cleaned(destination: str) -> str:
 
 def is_hidden(destination: str) -> bool:
     """Whether a place in the root lies where a guest could reach its host process or a device."""
-    return _cleaned(destination).startswith(tuple(f"{h}/" for h in HIDDEN)) or _cleaned(destination) in HIDDEN
+    return _lies_hidden(_cleaned(destination))
+
+
+def _lies_hidden(cleaned: str) -> bool:
+    return f"{cleaned}/".startswith(_HIDDEN_TOPS)
 
 
 def _bind(root: int, destination: str, mount: Mount, options: MountOptions, bundle: str) -> bool:
@@ -206,9 +211,11 @@ def _bind(root: int, destination: str, mount: Mount, options: MountOptions, bund
     source = tree = -1
     try:
         source = _open_source(mount.source, bundle)
-        if mounts.filesystem_of(source) in _KERNEL_MAGICS:
+        found = os.fstat(source)
+        on_disk = os.major(found.st_dev) != 0
+        if not on_disk and mounts.filesystem_of(source) in _KERNEL_MAGICS:
             return False
-        folder = S_ISDIR(os.fstat(source).st_mode)
+        folder = S_ISDIR(found.st_mode)
         tree = mounts.clone(source, options.recursive)
         _place(tree, root, destination, options, folder)
     finally:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 
-from sampan.core.errors import from_os_error
-from sampan.linux import mounts, namespaces
-from sampan.linux.namespaces import NAMES, NEWCGROUP, NEWNS, NEWPID, NEWTIME, NEWUSER
+from sampan.core.errors import Precondition, from_os_error
+from sampan.core.spec.runtime import IdMapping, Linux, Namespace
+from sampan.linux import namespaces
+from sampan.linux.namespaces import NAMES, NEWCGROUP, NEWPID, NEWTIME, NEWUSER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from sampan.core.spec.runtime import Namespace
+    from sampan.container.starter import Starter
+    from sampan.core.spec.runtime import Resources
 
 FOR_CHILDREN = NEWPID | NEWTIME
 FILES = {
@@ -29,19 +29,27 @@ class Spaces:
     """What namespaces a container has.
 
     Attributes:
-        made: CLONE_NEW flags of those that are made. joined: flag and path of those that are there already.
+        made: CLONE_NEW flags of those that are made. joined: flag and path, or descriptor, of those that are there.
     """
 
-    def __init__(self, wanted: list[Namespace]) -> None:
+    def __init__(self, linux: Linux) -> None:
         self.made = 0
-        self.joined: list[tuple[int, str]] = []
-        for namespace in wanted:
+        self.joined: list[tuple[int, str | int]] = []
+        self._maps = linux.uid_mappings, linux.gid_mappings
+        for namespace in linux.namespaces:
             flag = NAMES[namespace.type]
             if namespace.path:
                 self.joined.append((flag, namespace.path))
             else:
                 self.made |= flag
         self.joined.sort(key=lambda pair: pair[0] != NEWUSER)  # it gives the right to enter the others
+
+    @classmethod
+    def joining(cls, fds: dict[int, int]) -> Spaces:
+        """Those of another process, by descriptors of them."""
+        spaces = cls(Linux())
+        spaces.joined = sorted(fds.items(), key=lambda pair: pair[0] != NEWUSER)
+        return spaces
 
     @property
     def all(self) -> int:
@@ -83,33 +91,50 @@ class Spaces:
         if self.made & FOR_CHILDREN:
             namespaces.unshare(self.made & FOR_CHILDREN)
 
-    def enter(self, map_ids: Callable[[], None], tell_pid: Callable[[int], None]) -> None:
+    def enter(self, starter: Starter | None) -> None:
         """Brings this just forked process into its namespaces, but for the one of cgroups.
 
         Args:
-            map_ids: called in a new user namespace; when it returns, somebody outside has written its maps.
-            tell_pid: called with the pid of the process that goes on, when it is not this one.
+            starter: is asked for the `maps` of a user namespace, and told the pid of the process that goes on when
+                it is not this one.
+
+        Raises:
+            SampanError: one cannot be made or joined.
         """
         for flag, path in self.joined:
             if not flag & FOR_CHILDREN or self.has_user:
                 _join(flag, path)
         if self.made & NEWUSER:
-            namespaces.unshare(NEWUSER)
-            map_ids()
+            self._make_user_namespace(starter)
         if self.has_user:
-            namespaces.become_root()
-            if self.made & FOR_CHILDREN:
-                namespaces.unshare(self.made & FOR_CHILDREN)
-            if self.all & FOR_CHILDREN:
-                pid = os.fork()
-                if pid != 0:
-                    tell_pid(pid)
-                    os._exit(0)
+            self._go_on_in_child(starter)
         rest = self.made & ~(NEWUSER | FOR_CHILDREN | NEWCGROUP)
         if rest:
             namespaces.unshare(rest)
-        if self.made & NEWNS:
-            mounts.make_private()
+
+    def _make_user_namespace(self, starter: Starter | None) -> None:
+        uid, gid = os.geteuid(), os.getegid()
+        own = [[IdMapping(uid, uid, 1)], [IdMapping(gid, gid, 1)]]
+        namespaces.unshare(NEWUSER)
+        if list(self._maps) == own:
+            namespaces.map_user(uid, gid)
+        elif starter is None:
+            raise Precondition("the ids of a user namespace can only be mapped while a container is started")
+        else:
+            starter.ask("maps")
+
+    def _go_on_in_child(self, starter: Starter | None) -> None:
+        if any(mapping.container_id == 0 for mapping in self._maps[0]) or not self.made & NEWUSER:
+            namespaces.become_root()
+        if self.made & FOR_CHILDREN:
+            namespaces.unshare(self.made & FOR_CHILDREN)
+        if not self.all & FOR_CHILDREN:
+            return
+        pid = os.fork()
+        if pid != 0:
+            if starter is not None:
+                starter.tell_pid(pid)
+            os._exit(0)
 
     def enter_cgroup_namespace(self) -> None:
         """Makes the cgroup namespace, with the present cgroup as its root."""
@@ -121,8 +146,11 @@ class Spaces:
         return {flag: _open(f"/proc/self/ns/{name}") for flag, name in FILES.items() if self.all & flag}
 
 
-def _join(flag: int, path: str) -> None:
-    fd = _open(path)
+def _join(flag: int, where: str | int) -> None:
+    if isinstance(where, int):
+        namespaces.enter(where, flag)
+        return
+    fd = _open(where)
     try:
         namespaces.enter(fd, flag)
     finally:
@@ -134,3 +162,19 @@ def _open(path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise from_os_error(error, f"open the namespace {path}") from error
+
+
+def own_namespaces(resources: Resources) -> Linux:
+    """The Linux part of a spec that no other runtime wrote: namespaces that every user can have.
+
+    For a plain user one of users comes first, with this user alone in it.
+    """
+    kinds = ["mount", "ipc", "uts"]
+    if os.geteuid() == 0:
+        return Linux(resources, namespaces=[Namespace(kind) for kind in kinds])
+    return Linux(
+        resources,
+        namespaces=[Namespace(kind) for kind in ("user", *kinds)],
+        uid_mappings=[IdMapping(os.geteuid(), os.geteuid(), 1)],
+        gid_mappings=[IdMapping(os.getegid(), os.getegid(), 1)],
+    )

@@ -132,6 +132,18 @@ class Entry:
             left -= os.write(fd, b" " * left)
         return fd
 
+    def open_begun(self) -> int:
+        """A descriptor of an empty file that the container process writes to when its workload begins."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(f"{self.folder}/begun", flags, 0o600)
+
+    def has_begun(self) -> bool:
+        """Whether a workload that waited for its start has begun."""
+        try:
+            return os.stat(f"{self.folder}/begun").st_size > 0
+        except FileNotFoundError:
+            return False
+
     def open_record(self) -> int:
         """A descriptor of the record of the last run's end, to be read by `read_exit`; -1 if there was none."""
         try:

@@ -17,6 +17,7 @@ import time
 
 from sampan.container import control
 from sampan.container.logs import STDERR, STDOUT, LogWriter
+from sampan.container.starter import as_message
 from sampan.container.stdio import Ends, resize
 from sampan.core import strictjson
 from sampan.core.errors import Exhausted, SampanError
@@ -76,7 +77,8 @@ class Supervisor:
     Args:
         run: the workload; called on a thread of its own, returns how it ended.
         log: None where nothing is captured. server: None where nobody can attach.
-        answers: replies to control requests other than `attach`: name to function.
+        answers: replies to control requests other than `attach` and `start`: name to function.
+        gate: None for a workload that begins at once; else it waits for a `start` request, which calls this first.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Supervisor:
         log: LogWriter | None,
         server: control.Socket | None,
         answers: dict[str, Callable[[control.Socket], None]],
+        gate: Callable[[], None] | None = None,
     ) -> None:
         self._run = run
         self._signals = signals
@@ -95,6 +98,7 @@ class Supervisor:
         self._log = log
         self._server = server
         self._answers = answers
+        self._gate = gate
         self._clients: dict[int, _Client] = {}
         self._input = bytearray()
         self._input_ended = False
@@ -117,6 +121,10 @@ class Supervisor:
         end = time.monotonic() + patience
         while (left := end - time.monotonic()) > 0 and not self._attached():
             number = self._handle(self._wait(left))
+            if number:
+                return None, number
+        while self._gate is not None:
+            number = self._handle(self._wait())
             if number:
                 return None, number
         try:
@@ -296,7 +304,7 @@ class Supervisor:
             client.attached = True
             self._send(client, b"{}")
             return
-        answer = self._answers.get(str(name))
+        answer = self._open if name == "start" and self._gate else self._answers.get(str(name))
         try:
             if answer is None:
                 control.send(client.socket, {"error": f"no such request: {name}"})
@@ -305,6 +313,17 @@ class Supervisor:
         except OSError:  # it went away
             pass
         self._drop(client)
+
+    def _open(self, client: control.Socket) -> None:
+        """Opens the gate: what stops it is told, and the container ends with it."""
+        assert self._gate is not None
+        try:
+            self._gate()
+        except SampanError as error:
+            control.send(client, as_message(error))
+            raise
+        self._gate = None
+        control.send(client, {})
 
     def _resize(self, data: bytes) -> None:
         try:

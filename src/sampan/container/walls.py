@@ -1,28 +1,32 @@
 """The second wall: what stands between a workload and the host on the day the engine does not.
 
-`build` makes the mount namespace with the workload's root filesystem in it; between `build` and `jail` the process
-loads the workload; `jail` then gives everything up. Each wall has a name; one that cannot be built is an error
-for a strict container unless it is waived by that name, and else a sentence in `missing`.
+`build` makes the namespaces with the workload's root filesystem in them; then the process loads the workload;
+`enter_root` makes that root filesystem all that there is, and `jail` gives everything else up. Each wall has a name;
+one that cannot be built is an error for a strict container unless it is waived by that name, and else a sentence in
+`missing`.
 """
 
 from __future__ import annotations
 
 import os
 
-from sampan.core.errors import Denied, Exists, SampanError, Unimplemented, from_os_error
-from sampan.core.spec.runtime import Mount, Process, Resources, Spec, User
+from sampan.container import rootfs
+from sampan.container.records import RESOLVER_FILES
+from sampan.container.spaces import Spaces
+from sampan.core.errors import Denied, Exists, Invalid, SampanError, Unimplemented
+from sampan.core.spec.runtime import Linux, Mount, Process, Resources, Spec, User
 from sampan.engine.grants import Preopen
-from sampan.linux import landlock, mounts, namespaces, paths, privileges, seccomp
+from sampan.linux import landlock, mounts, namespaces, privileges, processes, seccomp
 from sampan.linux.cgroups import Cgroup
+from sampan.linux.namespaces import NEWNS, NEWUSER, NEWUTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.records import Container
+    from sampan.container.starter import Starter
 
 NAMESPACE, CGROUP, LANDLOCK, SECCOMP = "namespace", "cgroup", "landlock", "seccomp"
 WALLS = (NAMESPACE, CGROUP, LANDLOCK, SECCOMP)
-HIDDEN = ("/proc", "/sys", "/dev")
-HIDDEN_TYPES = ("proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs")
 USABLE_CAPABILITIES = ("CAP_NET_BIND_SERVICE", "CAP_DAC_OVERRIDE", "CAP_FOWNER")
 PREOPENS = "/.preopens"
 
@@ -31,20 +35,33 @@ class World:
     """The root filesystem as the workload will see it.
 
     Attributes:
-        root: a descriptor of it. private: whether it is in a mount namespace of its own.
+        root: a descriptor of it. spaces: its namespaces. private: whether one of mounts is among them.
         joined: whether that namespace was there before this process.
         preopens: what the workload is given, as paths inside the jail. missing: walls that could not be had.
+        profile: the spec's seccomp profile, compiled, and its flags.
+        cgroup_first: whether the cgroup must be entered before the namespaces: root's user namespace has no right to.
     """
 
     def __init__(self, container: Container, spec: Spec) -> None:
         self.container = container
         self.spec = spec
         self.root = -1
+        self.spaces = Spaces(spec.linux or Linux())
         self.private = False
         self.joined = False
         self.preopens: list[Preopen] = []
         self.missing: list[str] = []
         self.absent: set[str] = set()
+        self.profile: tuple[bytes, list[str]] | None = None
+
+    @property
+    def cgroup_first(self) -> bool:
+        return bool(self.spaces.made & NEWUSER) and os.geteuid() == 0
+
+    @property
+    def has_network(self) -> bool:
+        """Whether the workload is given any."""
+        return self.container.network is not None and self.container.network.mode != "none"
 
     def lack(self, wall: str, error: SampanError) -> None:
         """Takes note of a wall that cannot be built.
@@ -60,27 +77,51 @@ class World:
         self.missing.append(f"no {wall} ({error.message})")
 
 
-def build(folder: str, container: Container, spec: Spec) -> World:
-    """The world of a new run, in namespaces that this process enters.
+def build(world: World, folder: str, starter: Starter | None = None) -> None:
+    """Makes the world of a new run, in namespaces that this process enters (or a child of it, which goes on).
 
     Args:
         folder: the container's, with `upper`, `work` and `rootfs` in it.
+        starter: writes the maps of a user namespace and is told who goes on; None where neither is needed.
 
     Raises:
         SampanError: a mount cannot be made, or a wall of a strict container cannot be built.
     """
-    world = World(container, spec)
     try:
-        _enter_namespaces()
-        world.private = True
+        world.spaces.enter(starter)
+        world.private = bool(world.spaces.all & NEWNS)
+        if not world.private:
+            raise Invalid("the spec has no mount namespace")
     except SampanError as error:
         world.lack(NAMESPACE, error)
+        world.spaces = Spaces(Linux())
+    _apply_kernel_settings(world)
     if world.private:
         _mount_root(world, folder)
     else:
         _use_host_paths(world, folder)
     _probe(world)
-    return world
+
+
+def _apply_kernel_settings(world: World) -> None:
+    """What the spec wants of the namespaces and of the process, and needs the host's /proc for."""
+    spec = world.spec
+    linux, process = spec.linux or Linux(), spec.process or Process()
+    own_names = world.spaces.all & NEWUTS
+    if spec.hostname and own_names:
+        namespaces.set_hostname(spec.hostname)
+    if spec.domainname and own_names:
+        namespaces.set_domainname(spec.domainname)
+    if linux.sysctl:
+        from sampan.linux import sysctls
+
+        sysctls.apply(linux.sysctl)
+    if _has_labels(process):
+        from sampan.linux import labels
+
+        labels.check(process)
+    if process.oom_score_adj is not None:
+        processes.set_oom_score_adj(process.oom_score_adj)
 
 
 def join(container: Container, spec: Spec, root: int, *, private: bool) -> World:
@@ -106,35 +147,47 @@ def _probe(world: World) -> None:
         world.lack(LANDLOCK, Unimplemented("the kernel has no Landlock"))
     if not seccomp.is_available():
         world.lack(SECCOMP, Unimplemented("the kernel has no seccomp filters"))
+    elif world.spec.linux is not None and world.spec.linux.seccomp is not None:
+        from sampan.linux.profiles import compile_profile
 
-
-def _enter_namespaces() -> None:
-    if os.geteuid() == 0:
-        namespaces.unshare(namespaces.NEWNS | namespaces.NEWIPC)
-    else:
-        uid, gid = os.geteuid(), os.getegid()
-        namespaces.unshare(namespaces.NEWUSER | namespaces.NEWNS | namespaces.NEWIPC)
-        namespaces.map_user(uid, gid)
-    mounts.make_private()
+        profile = world.spec.linux.seccomp
+        world.profile = compile_profile(profile), profile.flags
 
 
 def _mount_root(world: World, folder: str) -> None:
+    """The container's root filesystem in its own mount namespace, with everything that the spec puts on it."""
     container, spec = world.container, world.spec
+    linux = spec.linux or Linux()
+    if container.bundle:
+        assert spec.root is not None  # checked with the bundle
+        world.root = rootfs.prepare(os.path.join(container.bundle, spec.root.path), linux.rootfs_propagation)
+    else:
+        world.root = _mount_layers(container, folder)
+    rootfs.mount_all(world.root, [*spec.mounts, *_preopen_mounts(container)], bundle=container.bundle or "/")
+    rootfs.hide(world.root, linux.masked_paths, linux.readonly_paths)
+    if _is_read_only(spec):
+        mounts.make_read_only(world.root)
+    world.preopens = _private_preopens(world)
+
+
+def _mount_layers(container: Container, folder: str) -> int:
+    """An image's unpacked layers with a folder on top that takes all writes; for a plain file that folder alone."""
     target = f"{folder}/rootfs"
+    mounts.make_private()
     if container.lower:
         rootless = os.geteuid() != 0
         mounts.overlay(target, [container.lower], f"{folder}/upper", f"{folder}/work", userns=rootless)
     else:
         mounts.bind(f"{folder}/upper", target, recursive=False)
-    world.root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    for mount in spec.mounts:
-        _mount(world, mount)
-    for number, preopen in enumerate(container.preopens):
-        options = ["bind", "ro"] if preopen.read_only else ["bind"]
-        _mount(world, Mount(f"{PREOPENS}/{number}", "bind", preopen.host, options))
-    if _is_read_only(spec):
-        mounts.make_read_only(world.root)
-    world.preopens = _private_preopens(world)
+    return os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _preopen_mounts(container: Container) -> list[Mount]:
+    """The folders that were asked for by name, each where `_private_preopens` opens it."""
+    return [
+        Mount(f"{PREOPENS}/{number}", "bind", preopen.host, ["bind", "ro"] if preopen.read_only else ["bind"])
+        for number, preopen in enumerate(container.preopens)
+    ]
 
 
 def _is_read_only(spec: Spec) -> bool:
@@ -142,56 +195,19 @@ def _is_read_only(spec: Spec) -> bool:
 
 
 def _private_preopens(world: World) -> list[Preopen]:
-    """`/` where there is anything in it, and each folder that was asked for under a name of its own."""
+    """`/` where there is anything in it, and each folder that was asked for under a name of its own.
+
+    `/` is read-only for WASI only where nothing below it can be written; the kernel's mounts hold in any case.
+    """
     container, spec = world.container, world.spec
     preopens = [Preopen(f"{PREOPENS}/{n}", p.guest, p.read_only) for n, p in enumerate(container.preopens)]
-    if container.lower or any(not m.destination.startswith("/etc/") for m in spec.mounts):
-        preopens.insert(0, Preopen("/", "/", _is_read_only(spec)))
+    shown = [
+        m for m in spec.mounts if m.destination not in RESOLVER_FILES and not rootfs.is_hidden(m.destination)
+    ]
+    if container.lower or container.bundle or shown:
+        read_only = _is_read_only(spec) and all(mount.read_only for mount in shown)
+        preopens.insert(0, Preopen("/", "/", read_only))
     return preopens
-
-
-def _mount(world: World, mount: Mount) -> None:
-    """One mount of the spec, made through a descriptor of its target so that no link can redirect it."""
-    if mount.type in HIDDEN_TYPES or is_hidden(mount.destination):
-        return
-    if mount.type == "tmpfs":
-        target = paths.make_dirs_in_root(world.root, mount.destination)
-        try:
-            mounts.mount("tmpfs", target, "tmpfs", mounts.NOSUID | mounts.NODEV, ",".join(mount.options))
-        finally:
-            os.close(target)
-        return
-    try:
-        source = os.open(mount.source, os.O_PATH | os.O_CLOEXEC)
-    except OSError as error:
-        raise from_os_error(error, f"mount {mount.source} at {mount.destination}") from error
-    try:
-        if os.path.isdir(f"/proc/self/fd/{source}"):
-            target = paths.make_dirs_in_root(world.root, mount.destination)
-        else:
-            target = _make_file_in_root(world.root, mount.destination)
-        try:
-            mounts.bind(source, target, read_only=mount.read_only, recursive="rbind" in mount.options)
-        finally:
-            os.close(target)
-    finally:
-        os.close(source)
-
-
-def _make_file_in_root(root: int, path: str) -> int:
-    """A descriptor of the file at `path`, made empty where there is none."""
-    os.close(paths.make_dirs_in_root(root, os.path.dirname(path.rstrip("/")) or "/"))
-    try:
-        return paths.open_in_root(root, path, os.O_PATH | os.O_CLOEXEC)
-    except SampanError:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        os.close(paths.open_in_root(root, path, flags, 0o644))
-    return paths.open_in_root(root, path, os.O_PATH | os.O_CLOEXEC)
-
-
-def is_hidden(destination: str) -> bool:
-    """Whether a mount's target lies where a guest could reach its host process or a device."""
-    return destination in HIDDEN or destination.startswith(tuple(f"{h}/" for h in HIDDEN))
 
 
 def _use_host_paths(world: World, folder: str) -> None:
@@ -201,8 +217,10 @@ def _use_host_paths(world: World, folder: str) -> None:
     if container.lower:
         world.preopens.append(Preopen(container.lower, "/", True))
     for mount in spec.mounts:
-        if mount.destination.startswith("/etc/") or is_hidden(mount.destination):
+        if mount.destination in RESOLVER_FILES or rootfs.is_hidden(mount.destination):
             continue
+        if mount.type == "tmpfs":
+            raise Unimplemented(f"no tmpfs can be had at {mount.destination} without a mount namespace")
         if not os.path.isdir(mount.source):
             raise Unimplemented(
                 f"{mount.source} cannot be mounted at {mount.destination}: without a mount namespace only a folder can",
@@ -231,17 +249,27 @@ def enter_cgroup(world: World, cgroup: Cgroup) -> None:
         world.lack(CGROUP, Unimplemented(f"this host cannot limit {', '.join(cgroup.missing)}"))
 
 
+def enter_root(world: World) -> None:
+    """Makes the container's root filesystem all that there is; nothing of the host can be opened after it."""
+    if world.private and not world.joined:
+        mounts.pivot_root(world.root)
+        if world.spec.linux is not None and world.spec.linux.rootfs_propagation:
+            rootfs.propagate(world.root, world.spec.linux.rootfs_propagation)
+
+
 def jail(world: World) -> None:
     """Gives up everything that the workload must not have. Nothing can be imported or opened by path after it.
 
     Inherited descriptors are gone since `launch.begin`; those opened since are the process's own.
     """
     process = world.spec.process or Process()
-    network = world.container.network is not None and world.container.network.mode != "none"
+    network = world.has_network
     privileges.set_rlimits({r.type: (r.soft, r.hard) for r in process.rlimits})
-    if world.private and not world.joined:
-        mounts.pivot_root(world.root)
     os.umask(process.user.umask if process.user and process.user.umask is not None else 0o022)
+    if _has_labels(process):
+        from sampan.linux import labels  # it is there since `build`
+
+        labels.apply(process)
     _become(process, network)
     privileges.no_new_privileges()
     privileges.not_dumpable()
@@ -250,7 +278,16 @@ def jail(world: World) -> None:
         readable: list[str | int] = [p.host for p in world.preopens if p.read_only]
         landlock.restrict(readable, writable, deny_tcp=not network)
     if SECCOMP not in world.absent:
-        seccomp.install(network)
+        seccomp.install(network, world.profile)
+
+
+def _has_labels(process: Process) -> bool:
+    return bool(process.apparmor_profile or process.selinux_label)
+
+
+def become_user(world: World) -> None:
+    """The user and the capabilities of the spec, for a program that is run in the container's place (a hook)."""
+    _become(world.spec.process or Process(), world.has_network)
 
 
 def _become(process: Process, network: bool) -> None:
@@ -259,8 +296,7 @@ def _become(process: Process, network: bool) -> None:
     keep = [c for c in granted if c in USABLE_CAPABILITIES and (network or c != "CAP_NET_BIND_SERVICE")]
     user = process.user or User()
     if os.geteuid() == 0:
-        privileges.set_user(user.uid, user.gid, user.additional_gids)
-        keep = keep if user.uid == 0 else []
+        privileges.set_user(user.uid, user.gid, user.additional_gids, keep_capabilities=bool(keep))
     else:
         keep = []
     privileges.drop_capabilities(keep)

@@ -16,11 +16,12 @@ import sys
 import time
 
 from sampan.container import control, process, stdio
+from sampan.container.ending import discard
 from sampan.container.events import publish_container
-from sampan.container.launch import report_error, warm_up
-from sampan.container.lifecycle import discard
+from sampan.container.launch import warm_up
 from sampan.container.reaper import conclude, wait_status_of
 from sampan.container.restarts import wants_restart
+from sampan.container.starter import Starter, conversation
 from sampan.container.store import Containers
 from sampan.core.errors import SampanError
 from sampan.core.record import Record
@@ -110,11 +111,11 @@ class Zygote:
         try:
             entry = self._containers.find(container_id)
         except SampanError as error:
-            report_error(report, error)
+            Starter(os.dup(report)).failed(error)
             return
         pid = os.fork()
         if pid == 0:
-            process.main(entry, self._roots, mode, report, self._engine)
+            process.main(entry, self._roots, process.Wish(mode), report, self._engine)
         self._children[pid] = (container_id, time.monotonic())
 
     def _reap(self) -> None:
@@ -159,9 +160,10 @@ class Zygote:
         restarts.count += 1
         entry.save_restarts(restarts)
         entry.begin_run()
-        nobody = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
-        self._fork(entry.container.id, nobody, stdio.CAPTURE)
-        os.close(nobody)
+        ours, theirs = conversation()  # nobody waits: what stops the start is in the exit record
+        self._fork(entry.container.id, theirs, stdio.CAPTURE)
+        os.close(theirs)
+        os.close(ours)
         publish_container(self._roots, entry.container, "start")
 
     def _resume(self) -> None:
@@ -191,6 +193,7 @@ def main(argv: list[str]) -> int:
     warm_up()
     Record.prepare_all()
     import hashlib  # noqa: F401 - loaded by each container, OpenSSL would take 0.4 MB of each
+
     zygote = Zygote(roots, float(os.environ.get("SAMPAN_ZYGOTE_IDLE", IDLE_SECONDS)))
     server = control.listen(roots.run, "zygote")
     os.write(ready, b"!")

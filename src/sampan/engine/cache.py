@@ -55,6 +55,14 @@ class CodeCache:
             return None
         return known
 
+    def knows(self, fd: int) -> bool:
+        """Whether code of the module in an open file is kept, be it for this engine or for another."""
+        try:
+            digest = self.digest(fd)
+            return digest is not None and any(name.startswith(digest) for name in os.listdir(self._folder))
+        except OSError:
+            return False
+
     def find(self, digest: str, fingerprint: str) -> int | None:
         """A descriptor of verified code for this module; close it. None when there is none; a bad one is deleted."""
         try:

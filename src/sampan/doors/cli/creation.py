@@ -9,6 +9,7 @@ from sampan.container import walls
 from sampan.container.events import publish_container
 from sampan.container.leasts import check_limits
 from sampan.container.records import RESOLVER_FILES, Container
+from sampan.container.spaces import own_namespaces
 from sampan.container.store import Containers, new_id
 from sampan.core.errors import Exhausted, Exists, Invalid, from_os_error
 from sampan.core.record import Record
@@ -17,7 +18,6 @@ from sampan.core.spec.runtime import (
     OCI_VERSION,
     Capabilities,
     Cpu,
-    Linux,
     Memory,
     Mount,
     Pids,
@@ -236,7 +236,7 @@ def _translate(context: Context, args: Arguments, what: _What, container_id: str
         args.value("hostname") or container_id[:12],
         mounts=mounts,
         annotations={**what.annotations, **runenv.read_annotations(args.values("annotation"))},
-        linux=Linux(resources=_resources(args)),
+        linux=own_namespaces(_resources(args)),
     )
     return container, spec
 

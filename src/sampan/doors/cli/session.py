@@ -8,7 +8,7 @@ import os
 import select
 import sys
 
-from sampan.container import control, lifecycle
+from sampan.container import control, ending
 from sampan.core import strictjson
 from sampan.core.errors import SampanError
 from sampan.core.record import Record
@@ -90,7 +90,7 @@ def wait_for_child(pid: int, send: Callable[[int], None]) -> None:
 def pass_on(entry: Entry, roots: Roots, number: int) -> None:
     """Sends a container a signal, if it still runs."""
     try:
-        lifecycle.kill(entry, roots, number)
+        ending.kill(entry, roots, number)
     except SampanError:  # it has just ended
         return
 
@@ -158,7 +158,7 @@ class Session:
         except ConnectionResetError:  # it ended before it took our input; what it said before is still there
             return None
         if not data:  # killed before it could say how it ended
-            record = lifecycle.wait(self._entry)
+            record = ending.wait(self._entry)
             return record.code if record is not None else 137
         if data[:1] == control.ENDED:
             return int(strictjson.loads(data[1:])["code"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.container import lifecycle
+from sampan.container import ending
 from sampan.core.commandline import Option, setting
 from sampan.core.errors import NotFound
 from sampan.core.signals import number_of
@@ -43,6 +43,6 @@ class Stop:
         timeout = container.stop_timeout if self._timeout is None else self._timeout
         number = self._signal or number_of(container.stop_signal)
         try:
-            lifecycle.stop(entry, roots, number, None if self._waits_for_good else timeout)
+            ending.stop(entry, roots, number, None if self._waits_for_good else timeout)
         except NotFound:  # started with --rm: it goes when it ends
             return

@@ -36,7 +36,7 @@ def prune(context: Context, filters: dict[str, list[str]] | None = None) -> int:
     Raises:
         SampanError: one cannot be removed.
     """
-    from sampan.container import lifecycle
+    from sampan.container import ending
     from sampan.container.store import CREATED, EXITED, Containers
     from sampan.core.errors import NotFound, Precondition
     from sampan.doors.cli.containerrows import state_of
@@ -50,7 +50,7 @@ def prune(context: Context, filters: dict[str, list[str]] | None = None) -> int:
             continue
         size = disk_usage(entry.folder)
         try:
-            lifecycle.remove(entry, context.roots)
+            ending.remove(entry, context.roots)
         except (NotFound, Precondition):  # removed or started in between
             continue
         freed += size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.container import lifecycle
+from sampan.container import ending
 from sampan.container.store import Containers
 from sampan.core.commandline import Command, setting
 from sampan.core.signals import number_of
@@ -19,7 +19,7 @@ def run(context: Context, args: Arguments) -> int:
     number, containers = number_of(args.value("signal")), Containers(context.roots)
 
     def kill(name: str) -> None:
-        lifecycle.kill(containers.find(name), context.roots, number)
+        ending.kill(containers.find(name), context.roots, number)
         print(name)
 
     return each(args.operands, kill)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.container import lifecycle
+from sampan.container import starting
 from sampan.container.store import Containers
 from sampan.core.commandline import Command
 from sampan.core.errors import Precondition
@@ -29,7 +29,7 @@ def run(context: Context, args: Arguments) -> int:
         return name
 
     def start(name: str) -> None:
-        lifecycle.start(containers.find(name), context.roots)
+        starting.start(containers.find(name), context.roots)
         print(name, flush=True)
 
     return each_at_once(list(dict.fromkeys(args.operands)), stop, start)

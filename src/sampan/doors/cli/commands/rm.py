@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.container import lifecycle
+from sampan.container import ending
 from sampan.container.store import Containers
 from sampan.core.commandline import Command, switch
 from sampan.core.errors import DataLoss, NotFound, SampanError
@@ -20,7 +20,7 @@ def run(context: Context, args: Arguments) -> int:
 
     def remove(name: str) -> None:
         try:
-            lifecycle.remove(containers.find(name), context.roots)
+            ending.remove(containers.find(name), context.roots)
         except DataLoss as error:
             error.fix = f"remove it with its broken state: sampan rm -f {name}"
             raise
@@ -47,11 +47,11 @@ def _remove_anything(context: Context, containers: Containers, name: str) -> Non
     try:
         entry = containers.find(name)
         container_id = entry.container.id
-        lifecycle.remove(entry, context.roots, force=True)
+        ending.remove(entry, context.roots, force=True)
     except SampanError as error:
         if not isinstance(error, DataLoss | NotFound):
             raise
-        lifecycle.remove_broken(container_id or containers.find_id(name), context.roots)
+        ending.remove_broken(container_id or containers.find_id(name), context.roots)
 
 
 COMMAND = Command(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.container import lifecycle, stdio
+from sampan.container import ending, reaper, starting, stdio
 from sampan.core.commandline import Command
 from sampan.core.errors import Invalid, SampanError
 from sampan.doors.cli import listing, session
@@ -24,14 +24,14 @@ def run(context: Context, args: Arguments) -> int:
     entry = create(context, args)
     try:
         if args.on("detach"):
-            lifecycle.start(entry, context.roots)
+            starting.start(entry, context.roots)
             _mention_missing(context, entry)
             print(entry.container.id)
             return 0
         return _in_foreground(context, entry, wishes)
     except SampanError:
         if args.on("rm"):
-            lifecycle.discard(entry, context.roots)
+            ending.discard(entry, context.roots)
         raise
 
 
@@ -57,13 +57,13 @@ def _in_foreground(context: Context, entry: Entry, wishes: session.Wishes) -> in
     terminal = process is not None and process.terminal
     session.flush()
     if container.auto_remove and not terminal and wishes.stdout and wishes.stderr:
-        pid = lifecycle.start_here(entry, roots, stdio.INHERIT)
+        pid = starting.start_here(entry, roots, stdio.INHERIT)
         _mention_missing(context, entry)
         session.wait_for_child(pid, lambda number: session.pass_on(entry, roots, number))
-        code = lifecycle.reap(entry, roots, pid).code
-        lifecycle.discard(entry, roots)
+        code = reaper.reap(entry, roots, pid).code
+        ending.discard(entry, roots)
         return code
-    lifecycle.start(entry, roots, stdio.ATTACHED)
+    starting.start(entry, roots, stdio.ATTACHED)
     _mention_missing(context, entry)
     ended = session.Session(entry, roots, wishes).run()
     return 0 if ended is None else ended

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.container import lifecycle, stdio
+from sampan.container import starting, stdio
 from sampan.container.store import Containers
 from sampan.core.commandline import Command, Option, setting, switch
 from sampan.core.errors import Invalid
@@ -27,7 +27,7 @@ def run(context: Context, args: Arguments) -> int:
     def start(name: str) -> None:
         entry = containers.find(name)
         if not entry.is_alive():
-            lifecycle.start(entry, context.roots)
+            starting.start(entry, context.roots)
         print(name, flush=True)
 
     return each(args.operands, start)
@@ -44,7 +44,7 @@ def _start_attached(context: Context, args: Arguments) -> int:
     )
     entry = Containers(context.roots).find(args.operands[0])
     if not entry.is_alive():
-        lifecycle.start(entry, context.roots, stdio.ATTACHED)
+        starting.start(entry, context.roots, stdio.ATTACHED)
     session.flush()
     code = session.Session(entry, context.roots, wishes).run()
     return 0 if code is None else code

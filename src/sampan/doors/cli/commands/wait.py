@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.container import lifecycle
+from sampan.container import ending
 from sampan.container.store import Containers
 from sampan.core.commandline import Command
 from sampan.doors.cli import listing
@@ -18,7 +18,7 @@ def run(context: Context, args: Arguments) -> int:
     containers = Containers(context.roots)
 
     def wait(name: str) -> str:
-        ended = lifecycle.wait(containers.find(name))
+        ended = ending.wait(containers.find(name))
         assert ended is not None  # without a timeout it waits for good
         return str(ended.code)
 

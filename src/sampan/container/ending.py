@@ -1,6 +1,7 @@
-"""A container's life: start, wait, stop, kill, remove. Every door calls these; none has its own.
+"""How a container ends: waited for, signalled, stopped, removed. Every door calls these; none has its own.
 
-Each change holds the container's lock; what happened is on disk before a call returns.
+Each change holds the container's lock; what happened is on disk before a call returns. Nothing of the engine is
+imported here: `kill` and `delete` of the OCI door must cost little.
 """
 
 from __future__ import annotations
@@ -8,142 +9,25 @@ from __future__ import annotations
 import os
 import time
 
-from sampan.container import control, reaper
+from sampan.container import control
 from sampan.container.events import publish, publish_container
-from sampan.container.launch import hear_report
 from sampan.container.records import Exit
-from sampan.container.stdio import CAPTURE
+from sampan.container.status import CREATED, STOPPED, cgroup_of, oci_state, state_document
 from sampan.container.store import Containers, read_exit
-from sampan.core.errors import NotFound, Precondition, SampanError, Unavailable
+from sampan.core.errors import NotFound, Precondition, SampanError
 from sampan.core.signals import number_of
 from sampan.linux import durable, processes
 from sampan.linux.cgroups import Cgroup
-from sampan.linux.privileges import close_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.records import Running
+    from sampan.container.states import StateRoot
     from sampan.container.store import Entry
     from sampan.core.roots import Roots
 
 SIGKILL = 9
 RECORD_SECONDS = 2.0
-
-
-def start_here(entry: Entry, roots: Roots, mode: str) -> int:
-    """Starts the container as a child of this process; its pid. The caller reaps it with `reap`.
-
-    Raises:
-        Precondition: it runs already. SampanError: what stopped it, with the exit code to leave with.
-    """
-    from sampan.container import process  # with the engine: whoever starts nothing here does without
-
-    with entry.lock():
-        _begin(entry)
-        read, write = os.pipe2(os.O_CLOEXEC)
-        pid = os.fork()
-        if pid == 0:
-            os.close(read)
-            process.main(entry, roots, mode, write, None)
-        os.close(write)
-        try:
-            hear_report(read)
-        except SampanError:
-            reaper.reap(entry, roots, pid)
-            raise
-    publish_container(roots, entry.container, "start")
-    return pid
-
-
-def reap(entry: Entry, roots: Roots, pid: int) -> Exit:
-    """Waits for a child that `start_here` made, and records its end."""
-    return reaper.reap(entry, roots, pid)
-
-
-def start(entry: Entry, roots: Roots, mode: str = CAPTURE) -> None:
-    """Starts the container in the background, as a child of the zygote.
-
-    Raises:
-        Precondition: it runs already. SampanError: what stopped it.
-    """
-    with entry.lock():
-        _begin(entry)
-        read, write = os.pipe2(os.O_CLOEXEC)
-        connection = _connect_to_zygote(roots)
-        try:
-            control.send(connection, {"do": "start", "id": entry.container.id, "mode": mode}, [write])
-            os.close(write)
-            control.receive(connection)
-        except OSError as error:
-            raise Unavailable(f"the zygote went away: {error.strerror}", fix="try again") from error
-        finally:
-            connection.close()
-        hear_report(read)
-    publish_container(roots, entry.container, "start")
-
-
-def _begin(entry: Entry) -> None:
-    if entry.is_alive():
-        raise Precondition(f"container {entry.container.name} is already running")
-    _wait_until_reaped(entry)
-    entry.begin_run()
-    entry.forget_restarts()
-
-
-def _wait_until_reaped(entry: Entry) -> None:
-    """Lets the parent of the last run write down how it ended: it must not take the next run for it."""
-    run = entry.running
-    deadline = time.monotonic() + RECORD_SECONDS
-    while run is not None and time.monotonic() < deadline:
-        try:
-            if processes.start_time(run.pid) != run.start_time:
-                return
-        except NotFound:
-            return
-        time.sleep(0.002)
-
-
-def _connect_to_zygote(roots: Roots) -> control.Socket:
-    """A connection to the zygote of these roots, which is started where there is none."""
-    durable.make_dir(roots.run, 0o711)
-    for _ in range(3):
-        try:
-            return control.connect(roots.run, "zygote")
-        except Precondition:
-            _start_zygote(roots)
-    raise Unavailable("the zygote does not start", fix=f"look whether {roots.run} can be written")
-
-
-_ZYGOTE = """
-import sys
-sys.path[:] = sys.argv[4:]
-from sampan.container.zygote import main
-sys.exit(main(sys.argv[1:4]))
-"""
-
-
-def _start_zygote(roots: Roots) -> None:
-    """Starts the zygote as a process of its own: a fresh interpreter, so that what it forks is small."""
-    import sys
-
-    read, write = os.pipe2(0)
-    arguments = [sys.executable, "-I", "-S", "-c", _ZYGOTE, roots.data, roots.run, str(write), *sys.path]
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setsid()
-            if os.fork() == 0:
-                null = os.open("/dev/null", os.O_RDWR)
-                for fd in (0, 1, 2):
-                    os.dup2(null, fd)
-                close_from(3, [write])
-                os.execv(sys.executable, arguments)
-        finally:
-            os._exit(0)
-    os.close(write)
-    os.waitpid(pid, 0)
-    with open(read, "rb") as pipe:
-        pipe.read(1)
 
 
 def wait(entry: Entry, timeout: float | None = None) -> Exit | None:
@@ -291,3 +175,94 @@ def discard(entry: Entry, roots: Roots) -> None:
     for volume in entry.container.volumes:
         durable.remove_tree(volume)
     publish_container(roots, entry.container, "destroy")
+
+
+# -- containers of an OCI runtime: nobody of ours waits for them, and no policy starts them again
+
+
+def signal(entry: Entry, number: int) -> None:
+    """Sends signal `number` to the process of a created or running container (runtime.md, "Kill").
+
+    Raises:
+        Precondition: it is neither.
+    """
+    run = entry.running
+    try:
+        if run is None or not entry.is_alive():
+            raise NotFound("")
+        processes.send_signal(run.pid, run.start_time, number)
+    except NotFound:
+        raise Precondition("container not running") from None
+
+
+def signal_all(entry: Entry, number: int) -> None:
+    """Sends signal `number` to every process of a container, also when its own has ended."""
+    for pid in cgroup_of(entry.container, entry.spec).pids():
+        try:
+            processes.send_signal(pid, processes.start_time(pid), number)
+        except NotFound:  # it ended in between
+            continue
+
+
+def delete(entry: Entry, states: StateRoot, *, force: bool = False) -> None:
+    """Removes a container that is stopped, or was never started, and runs its poststop hooks.
+
+    Raises:
+        Precondition: it runs, and `force` is not given. NotFound: somebody else removed it.
+    """
+    with entry.lock():
+        status = oci_state(entry).status
+        if status not in (STOPPED, CREATED) and not force:
+            raise Precondition(
+                f"cannot delete container {entry.container.id} that is not stopped: {status}",
+                fix="kill it first, or use --force",
+            )
+        _end_process(entry)
+        problem = _remove_cgroup(entry)
+        spec = entry.spec
+        state = state_document(entry, STOPPED, 0, spec.annotations)
+        states.forget(entry.container.id)
+    if problem is not None:
+        raise problem
+    if spec.hooks is not None and spec.hooks.poststop:
+        from sampan.container.hooks import run_hooks
+
+        for hook in spec.hooks.poststop:  # one that fails does not keep the others from running
+            try:
+                run_hooks("poststop", [hook], state)
+            except SampanError:
+                continue
+
+
+def abandon(entry: Entry, states: StateRoot) -> None:
+    """Removes whatever there is of a container whose creation failed."""
+    try:
+        delete(entry, states, force=True)
+    except SampanError:  # what stopped its creation is what its caller is told
+        return
+
+
+def _end_process(entry: Entry) -> None:
+    run = entry.running
+    if run is None or not entry.is_alive():
+        return
+    pidfd = -1
+    try:
+        pidfd = processes.open_pidfd(run.pid)
+        processes.send_signal(run.pid, run.start_time, SIGKILL)
+        processes.wait_ended(pidfd, None)
+    except NotFound:  # it ended by itself in between
+        return
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)
+
+
+def _remove_cgroup(entry: Entry) -> SampanError | None:
+    if entry.running is None:  # it has none yet; one of that name is somebody else's
+        return None
+    try:
+        cgroup_of(entry.container, entry.spec).remove()
+    except SampanError as error:
+        return error
+    return None

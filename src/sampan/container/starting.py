@@ -1,0 +1,246 @@
+"""How a container starts: at once, in the foreground or from the zygote, or in two steps as an OCI runtime does it.
+
+Every door calls these; none has its own. Each change holds the container's lock; what happened is on disk before a
+call returns.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from sampan.container import control, reaper, stdio
+from sampan.container.events import publish_container
+from sampan.container.spaces import Spaces
+from sampan.container.starter import attend, conversation, raise_if_error
+from sampan.container.status import CREATED, CREATING, oci_state, state_document
+from sampan.container.store import RUNNING
+from sampan.core.errors import NotFound, Precondition, SampanError, Unavailable
+from sampan.core.spec.runtime import Linux
+from sampan.linux import durable, processes
+from sampan.linux.privileges import close_from
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sampan.container.store import Entry
+    from sampan.core.roots import Roots
+    from sampan.core.spec.runtime import Spec
+
+RECORD_SECONDS = 2.0
+
+
+def start_here(entry: Entry, roots: Roots, mode: str) -> int:
+    """Starts the container as a child of this process; its pid. The caller reaps it with `reaper.reap`.
+
+    Raises:
+        Precondition: it runs already. SampanError: what stopped it, with the exit code to leave with.
+    """
+    with entry.lock():
+        _begin_run(entry)
+        pid, ours = _fork(entry, roots, mode)
+        try:
+            attend(ours, pid, _answers(entry, entry.spec))
+        except SampanError:
+            reaper.reap(entry, roots, pid)
+            raise
+    publish_container(roots, entry.container, "start")
+    return pid
+
+
+def _fork(
+    entry: Entry, roots: Roots, mode: str, *, gated: bool = False, console_fd: int = -1, preserved: int = 0
+) -> tuple[int, int]:
+    """Forks the container's process: its pid, and our end of the conversation with it."""
+    from sampan.container import process
+
+    wish = process.Wish(mode, gated, console_fd, preserved)
+    ours, theirs = conversation()
+    try:
+        pid = Spaces(entry.spec.linux or Linux()).fork()
+        if pid == 0:
+            os.close(ours)
+            process.main(entry, roots, wish, theirs, None)
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    return pid, ours
+
+
+def _answers(entry: Entry, spec: Spec) -> dict[str, Callable[[int], None]]:
+    """What a starting process may ask of its starter."""
+
+    def map_ids(pid: int) -> None:
+        from sampan.linux.idmaps import write_maps
+
+        linux = spec.linux or Linux()
+        write_maps(pid, linux.uid_mappings, linux.gid_mappings)
+
+    def hooks(pid: int) -> None:
+        from sampan.container.hooks import run_hooks
+
+        if spec.hooks is not None:
+            state = state_document(entry, CREATING, pid, spec.annotations)
+            run_hooks("prestart", spec.hooks.prestart, state)
+            run_hooks("createRuntime", spec.hooks.create_runtime, state)
+
+    return {"maps": map_ids, "hooks": hooks}
+
+
+# -- an OCI runtime's two steps
+
+
+def create(entry: Entry, roots: Roots, *, console_fd: int = -1, preserved: int = 0) -> int:
+    """Makes the container's process, namespaces, mounts and cgroup and runs the hooks; its pid (runtime.md, "Create").
+
+    The process goes on loading the workload and waits for `begin`. It is nobody's child but the caller's reaper's.
+
+    Args:
+        console_fd: a connection to the console socket; closed. preserved: how many descriptors from 3 up it keeps.
+
+    Raises:
+        SampanError: what stopped it; nothing of the process is left then.
+    """
+    spec = entry.spec
+    with entry.lock():
+        pid, ours = _fork(entry, roots, stdio.INHERIT, gated=True, console_fd=console_fd, preserved=preserved)
+        try:
+            return attend(ours, pid, _answers(entry, spec))
+        except SampanError:
+            try:
+                os.waitpid(pid, 0)
+            except ChildProcessError:  # it had made way for another one
+                pass
+            raise
+        finally:
+            if console_fd >= 0:
+                os.close(console_fd)
+
+
+def begin(entry: Entry) -> None:
+    """Lets the workload of a created container begin, and runs its poststart hooks (runtime.md, "Start").
+
+    Raises:
+        Precondition: it is not in state created. SampanError: the workload cannot be loaded.
+    """
+    with entry.lock():
+        status = oci_state(entry).status
+        if status != CREATED:
+            raise Precondition(f"cannot start container {entry.container.id} that is {status}, not created")
+        try:
+            answer, _ = control.ask(entry.folder, {"do": "start"})
+        except SampanError:
+            raise _why_it_ended(entry) from None
+        raise_if_error(answer)
+    spec = entry.spec
+    if spec.hooks is not None and spec.hooks.poststart:
+        from sampan.container.hooks import run_hooks
+
+        run = entry.running
+        assert run is not None  # it was started
+        state = state_document(entry, RUNNING, run.pid, spec.annotations)
+        run_hooks("poststart", spec.hooks.poststart, state)
+
+
+def _why_it_ended(entry: Entry) -> SampanError:
+    """The error of a container whose process ended before its workload could begin."""
+    deadline = time.monotonic() + RECORD_SECONDS
+    while not entry.has_exit_record() and entry.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    record = entry.exit()
+    if record is None or not record.message:
+        return Precondition(f"container {entry.container.id} ended before it was started")
+    return Precondition(record.message, exit_code=record.code)
+
+
+# -- from the zygote
+
+
+def start(entry: Entry, roots: Roots, mode: str = stdio.CAPTURE) -> None:
+    """Starts the container in the background, as a child of the zygote.
+
+    Raises:
+        Precondition: it runs already. SampanError: what stopped it.
+    """
+    with entry.lock():
+        _begin_run(entry)
+        connection = _connect_to_zygote(roots)
+        ours, theirs = conversation()
+        try:
+            control.send(connection, {"do": "start", "id": entry.container.id, "mode": mode}, [theirs])
+            control.receive(connection)
+        except OSError as error:
+            os.close(ours)
+            raise Unavailable(f"the zygote went away: {error.strerror}", fix="try again") from error
+        finally:
+            os.close(theirs)
+            connection.close()
+        attend(ours, 0, _answers(entry, entry.spec))
+    publish_container(roots, entry.container, "start")
+
+
+def _begin_run(entry: Entry) -> None:
+    if entry.is_alive():
+        raise Precondition(f"container {entry.container.name} is already running")
+    _wait_until_reaped(entry)
+    entry.begin_run()
+    entry.forget_restarts()
+
+
+def _wait_until_reaped(entry: Entry) -> None:
+    """Lets the parent of the last run write down how it ended: it must not take the next run for it."""
+    run = entry.running
+    deadline = time.monotonic() + RECORD_SECONDS
+    while run is not None and time.monotonic() < deadline:
+        try:
+            if processes.start_time(run.pid) != run.start_time:
+                return
+        except NotFound:
+            return
+        time.sleep(0.002)
+
+
+def _connect_to_zygote(roots: Roots) -> control.Socket:
+    """A connection to the zygote of these roots, which is started where there is none."""
+    durable.make_dir(roots.run, 0o711)
+    for _ in range(3):
+        try:
+            return control.connect(roots.run, "zygote")
+        except Precondition:
+            _start_zygote(roots)
+    raise Unavailable("the zygote does not start", fix=f"look whether {roots.run} can be written")
+
+
+_ZYGOTE = """
+import sys
+sys.path[:] = sys.argv[4:]
+from sampan.container.zygote import main
+sys.exit(main(sys.argv[1:4]))
+"""
+
+
+def _start_zygote(roots: Roots) -> None:
+    """Starts the zygote as a process of its own: a fresh interpreter, so that what it forks is small."""
+    import sys
+
+    read, write = os.pipe2(0)
+    arguments = [sys.executable, "-I", "-S", "-c", _ZYGOTE, roots.data, roots.run, str(write), *sys.path]
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            if os.fork() == 0:
+                null = os.open("/dev/null", os.O_RDWR)
+                for fd in (0, 1, 2):
+                    os.dup2(null, fd)
+                close_from(3, [write])
+                os.execv(sys.executable, arguments)
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(pid, 0)
+    with open(read, "rb") as pipe:
+        pipe.read(1)
