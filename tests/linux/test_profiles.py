@@ -22,7 +22,7 @@ from sampan.linux.privileges import no_new_privileges
 from sampan.linux.profiles import check_profile, compile_profile
 
 sys.path.insert(0, str(Path(__file__).parent))
-from oci_profiles import NEW_NAMESPACES, allow, docker_like, podman_like
+from oci_profiles import EVERYDAY, NEW_NAMESPACES, allow, docker_like, podman_like
 
 pytestmark = pytest.mark.skipif(not seccomp.is_available(), reason="needs a kernel with seccomp")
 
@@ -222,6 +222,13 @@ def test_both_filters_stand_whatever_the_profile_says_of_seccomp(in_child, make,
         return [result(call) for call in calls]
 
     assert in_child(attempt) == [errno.EEXIST, errno.EPERM, errno.EPERM, errno.EPERM]
+
+
+def test_the_usual_profile_allows_all_that_our_own_filter_does():
+    """So that a container process, and not only a guest, has what it needs beside it."""
+    by_arguments = {"socket", "clone", "clone3"}
+    ours = {*seccomp.ALLOWED, *seccomp._rules(True, 1), "bind", "listen", "connect"} - by_arguments
+    assert ours - set(EVERYDAY) == set()
 
 
 def test_what_the_profile_alone_refuses_is_refused(in_child, open_folder):

@@ -11,7 +11,7 @@ import os
 import resource
 
 from sampan.core.errors import Denied, Internal, Invalid, from_os_error
-from sampan.core.spec.checks import RLIMITS
+from sampan.core.spec.checks import MAX_ID, MOST_GROUPS, RLIMITS
 from sampan.linux import syscalls
 
 TYPE_CHECKING = False
@@ -24,8 +24,6 @@ NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHRO
 SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL
 SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
 """.split()  # noqa: SIM905 - in the kernel's order, which is their number
-MAX_ID = 2**32 - 2  # 2^32-1 means "leave as it is" to the kernel
-MAX_GROUPS = 65536
 _VERSION_3 = 0x20080522
 _PR_SET_DUMPABLE = 4
 _PR_SET_KEEPCAPS = 8
@@ -108,8 +106,8 @@ def set_user(uid: int, gid: int, groups: list[int] | None = None, *, keep_capabi
     for number in (uid, gid, *(groups or ())):
         if type(number) is not int or not 0 <= number <= MAX_ID:
             raise Invalid(f"{number!r} is not a user or group id", fix=f"use 0 to {MAX_ID}")
-    if groups is not None and len(groups) > MAX_GROUPS:
-        raise Invalid(f"{len(groups)} supplementary groups are more than the {MAX_GROUPS} that Linux has")
+    if groups is not None and len(groups) > MOST_GROUPS:
+        raise Invalid(f"{len(groups)} supplementary groups are more than the {MOST_GROUPS} that Linux has")
     try:
         if groups is not None:
             os.setgroups(groups)
