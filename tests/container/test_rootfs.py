@@ -414,6 +414,18 @@ def test_W15_what_a_recursive_bind_brings_of_proc_is_covered(place, who):
     assert in_root(body, place, who) == (([], "", ["version"]), 30, 0, True)
 
 
+def test_W15_a_root_filesystem_with_proc_in_it_shows_no_process(place):
+    def body():
+        enter()
+        mounts.make_private()
+        mounts.mount("proc", f"{place}/rootfs/etc", "proc")
+        root = rootfs.prepare(f"{place}/rootfs")
+        rootfs.mount_all(root, [])
+        return listed(root, "/etc")
+
+    assert run_in_child(body) == []
+
+
 def test_W15_a_bind_of_the_hosts_root_shows_no_process(place):
     def body(root):
         rootfs.mount_all(root, [Mount("/host", "bind", "/", ["rbind", "rslave", "ro"])])

@@ -173,19 +173,17 @@ def mount_all(root: int, wanted: list[Mount], *, bundle: str = "/") -> None:
     Raises:
         SampanError: names the mount that cannot be made.
     """
-    brought = False
     for destination, mount, options in check(wanted):
         try:
             if options.remount:
                 _remount(root, destination, options)
             elif options.bind or mount.type == "bind":
-                brought |= _bind(root, destination, mount, options, bundle)
+                _bind(root, destination, mount, options, bundle)
             else:
                 _mount_new(root, destination, mount, options)
         except SampanError as error:
             raise _named(error, mount) from error
-    if brought:
-        _cover_kernel_mounts(root)
+    _cover_kernel_mounts(root)
 
 
 def _named(error: SampanError, mount: Mount) -> SampanError:
@@ -206,21 +204,18 @@ def _lies_hidden(cleaned: str) -> bool:
     return f"{cleaned}/".startswith(_HIDDEN_TOPS)
 
 
-def _bind(root: int, destination: str, mount: Mount, options: MountOptions, bundle: str) -> bool:
-    """Whether the mount can have brought others along."""
+def _bind(root: int, destination: str, mount: Mount, options: MountOptions, bundle: str) -> None:
     source = tree = -1
     try:
         source = _open_source(mount.source, bundle)
         found = os.fstat(source)
         on_disk = os.major(found.st_dev) != 0
         if not on_disk and mounts.filesystem_of(source) in _KERNEL_MAGICS:
-            return False
-        folder = S_ISDIR(found.st_mode)
+            return
         tree = mounts.clone(source, options.recursive)
-        _place(tree, root, destination, options, folder)
+        _place(tree, root, destination, options, folder=S_ISDIR(found.st_mode))
     finally:
         _close(source, tree)
-    return folder and options.recursive
 
 
 def _open_source(source: str, bundle: str) -> int:
@@ -301,7 +296,7 @@ def _remount(root: int, destination: str, options: MountOptions) -> None:
 
 
 def _cover_kernel_mounts(root: int) -> None:
-    """Covers what a recursive bind brought along of proc and its like."""
+    """Covers what recursive binds, or the bundle's root itself, brought along of proc and its like."""
     targets: list[int] = []
     try:
         for path, fstype, device in mounts.below(root):
