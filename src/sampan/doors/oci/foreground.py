@@ -53,7 +53,7 @@ class Foreground:
         _signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
         for number in (*FORWARDED, _signal.SIGWINCH, _signal.SIGCHLD):
             _signal.signal(number, lambda *_: None)
-        processes.adopt_orphans()
+        processes.set_child_subreaper()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,13 +64,13 @@ class Foreground:
 
     def wait(self, entry: Entry) -> int:
         """Serves until the container has ended; its exit code."""
-        master = self._take_terminal()
         run = entry.running
         assert run is not None  # it was started
-        return self.serve(run.pid, run.start_time, master)
+        return self.serve(run.pid, run.start_time)
 
-    def serve(self, pid: int, start_time: int, master: int = -1) -> int:
+    def serve(self, pid: int, start_time: int) -> int:
         """Serves until the child `pid` has ended; its exit code, 128+n for a signal."""
+        master = self._take_terminal()
         while True:
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:
