@@ -107,13 +107,20 @@ def run(tools: Path, program: str, runtime: list[str]) -> Result:
     folder = Path(tempfile.mkdtemp(prefix="runtime-tools-"))
     root, wrapper, temporary = folder / "root", folder / "runtime", folder / "tmp"
     temporary.mkdir()
+    folder.chmod(0o755)  # root of a user namespace is nobody here
     wrapper.write_text(f'#!/bin/sh\nexec {shlex.join([*runtime, "--root", str(root)])} "$@"\n')
     wrapper.chmod(0o755)
     try:
         output, code = _output(tools, program, {"RUNTIME": str(wrapper), "TMPDIR": str(temporary)})
     finally:
         for container in root.glob("[!.]*") if root.is_dir() else ():
-            subprocess.run([wrapper, "delete", "--force", container.name], capture_output=True, timeout=SECONDS)
+            subprocess.run(
+                [wrapper, "delete", "--force", container.name], capture_output=True, timeout=SECONDS
+            )
+        for cgroup in Path("/sys/fs/cgroup").glob("*/testdir"):  # the parent that a program names
+            for left in (cgroup / "cgrouptest", cgroup):
+                if left.is_dir():
+                    left.rmdir()
         shutil.rmtree(folder)
     return _judge(program, output, code)
 
@@ -159,7 +166,10 @@ def main(words: list[str]) -> int:
     for program in words[1:] or programs(tools):
         result = run(tools, program, runtime)
         results.append(result)
-        print(f"{'pass' if result.passed else 'FAIL'} {program}: {result.ok} ok, {result.not_ok} not ok", flush=True)
+        print(
+            f"{'pass' if result.passed else 'FAIL'} {program}: {result.ok} ok, {result.not_ok} not ok",
+            flush=True,
+        )
         if not result.passed and words[1:]:
             print(result.output)
     print(f"{sum(result.passed for result in results)} of {len(results)} pass")
