@@ -352,6 +352,30 @@ def test_tmpcopyup_that_does_not_fit_is_an_error(place):
     assert left == ["file"]
 
 
+def test_tmpcopyup_in_a_user_namespace_takes_what_is_nobodys(place):
+    (place / "rootfs/data").mkdir()
+    (place / "rootfs/data/file").write_text("image")
+    os.chown(place / "rootfs/data/file", 65534, 65534)
+
+    def body(root):
+        rootfs.mount_all(root, [Mount("/data", "tmpfs", "tmpfs", ["tmpcopyup"])])
+        fd = rootfs.paths.open_in_root(root, "/data/file", os.O_PATH)
+        return read(root, "/data/file"), os.fstat(fd).st_uid
+
+    os.chmod(place, 0o755)
+    assert in_root(body, place, 1234) == ("image", 1234)
+
+
+def test_a_bind_alone_of_what_covers_others_in_a_user_namespace_says_how(place):
+    def body(root):
+        wish = Mount("/etc", "bind", "/", ["bind"])
+        return kind_of(lambda: rootfs.mount_all(root, [wish]))
+
+    kind, text = in_root(body, place, 65534)
+    assert kind == Invalid.kind
+    assert "rbind" in text
+
+
 def test_a_remount_changes_the_flags_of_what_is_there(place, who):
     def body(root):
         wanted = [Mount("/t", "tmpfs"), Mount("/t", "tmpfs", "", ["remount", "ro", "noexec"])]

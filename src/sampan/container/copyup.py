@@ -2,12 +2,13 @@
 
 Both sides are descriptors and every name is looked up inside them, for the image may be changed by a container
 that shares it. Folders, files, links and FIFOs are copied with owner, mode and times; devices and sockets are
-not: a guest has no use for them.
+not: a guest has no use for them. What belongs to nobody in this user namespace becomes the caller's.
 """
 
 from __future__ import annotations
 
 import os
+from errno import EINVAL
 from stat import S_ISDIR, S_ISFIFO, S_ISLNK, S_ISREG
 
 from sampan.core.errors import from_os_error
@@ -72,11 +73,19 @@ def _copy(above: int, below: int, name: str) -> bool:
         os.mkfifo(name, 0o600, dir_fd=below)
     else:
         return False
-    os.chown(name, found.st_uid, found.st_gid, dir_fd=below, follow_symlinks=False)
+    _give(below, name, found.st_uid, found.st_gid)
     if not S_ISLNK(kind):
         os.chmod(name, kind & 0o7777, dir_fd=below)  # after the owner, who would take the set-id bits away
     os.utime(name, ns=(found.st_atime_ns, found.st_mtime_ns), dir_fd=below, follow_symlinks=False)
     return S_ISDIR(kind)
+
+
+def _give(below: int, name: str, uid: int, gid: int) -> None:
+    try:
+        os.chown(name, uid, gid, dir_fd=below, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != EINVAL:  # an owner that this user namespace has no number for
+            raise
 
 
 def _copy_file(above: int, below: int, name: str) -> None:

@@ -99,6 +99,11 @@ def clone(source: int, recursive: bool = False) -> int:
     try:
         return syscalls.call("open_tree", source, b"", _CLONE | _EMPTY_PATH | os.O_CLOEXEC | deep)
     except OSError as error:
+        if error.errno == EINVAL and not recursive:
+            raise Invalid(
+                f"cannot bind {_name(source)!r} alone: it is unbindable, or covered in part by mounts that stay",
+                fix="bind what is mounted below it, too (rbind)",
+            ) from error
         raise _refusal(error, f"bind {_name(source)!r}") from error
 
 
