@@ -130,7 +130,8 @@ def run(code, kind, access, major, minor):
                 at += offset if register[target] != register[source] else 0
             case 0x95:
                 return register[0]
-            case _: raise AssertionError(hex(operation))  # fmt: skip
+            case _:
+                raise AssertionError(hex(operation))
 
 
 @given(st.lists(RULES, max_size=6), st.sampled_from("bc"), st.sampled_from([1, 7, 10]), st.sampled_from([3, 4, 5]),

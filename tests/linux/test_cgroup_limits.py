@@ -44,7 +44,8 @@ def test_memory_means_memory_and_swap_together():
 def test_the_rest_of_memory():
     rest = {"reservation": 5, "kernelTCP": 6, "swappiness": 0, "disableOOMKiller": True}
     assert v1(memory=rest) == [
-        "memory.soft_limit_in_bytes 5", "memory.kmem.tcp.limit_in_bytes 6", "memory.swappiness 0", "memory.oom_control 1"
+        "memory.soft_limit_in_bytes 5", "memory.kmem.tcp.limit_in_bytes 6", "memory.swappiness 0",
+        "memory.oom_control 1",
     ]  # fmt: skip
     writes = v2_writes(resources(memory=rest), lambda *_: True)
     assert ("memory", "memory", [("memory.low", "5")]) in writes
@@ -108,7 +109,8 @@ def test_pids_huge_pages_rdma_network_and_unified():
 
 @pytest.mark.parametrize("hostile", [
     {"memory": {"limit": -2}}, {"memory": {"limit": 1 << 63}}, {"memory": {"limit": "max"}},
-    {"memory": {"limit": 2 * MIB, "swap": MIB}}, {"memory": {"limit": -1, "swap": MIB}}, {"memory": {"swappiness": 101}},
+    {"memory": {"limit": 2 * MIB, "swap": MIB}}, {"memory": {"limit": -1, "swap": MIB}},
+    {"memory": {"swappiness": 101}},
     {"cpu": {"shares": 1}}, {"cpu": {"shares": -1}}, {"cpu": {"shares": 1 << 63}}, {"cpu": {"quota": -2}},
     {"cpu": {"quota": 999}}, {"cpu": {"period": 999}}, {"cpu": {"period": 1 << 20}}, {"cpu": {"idle": 2}},
     {"cpu": {"burst": -1}}, {"cpu": {"cpus": "0\n"}}, {"cpu": {"mems": "all"}}, {"pids": {"limit": -2}},
@@ -119,7 +121,8 @@ def test_pids_huge_pages_rdma_network_and_unified():
     {"hugepageLimits": [{"pageSize": "2MB", "limit": -1}]}, {"hugepageLimits": [{"pageSize": "../2MB", "limit": 1}]},
     {"hugepageLimits": [{"pageSize": "MB", "limit": 1}]}, {"devices": [{"allow": True, "major": 1 << 12}]},
     {"unified": {"../memory.max": "1"}}, {"unified": {"a/b": "1"}}, {"unified": {"cgroup.procs": "1"}},
-    {"unified": {"cgroup.kill": "1"}}, {"unified": {"": "1"}}, {"unified": {"..": "1"}}, {"unified": {"memory.max": "1\0"}},
+    {"unified": {"cgroup.kill": "1"}}, {"unified": {"": "1"}}, {"unified": {"..": "1"}},
+    {"unified": {"memory.max": "1\0"}},
     {"unified": {"memory.max\n": "1"}}, {"network": {"classID": 1 << 32}}, {"rdma": {"a b": {"hcaHandles": 1}}},
     {"network": {"priorities": [{"name": "../eth0", "priority": 1}]}},
 ])  # fmt: skip

@@ -13,10 +13,10 @@ import time
 
 import pytest
 
-from sampan.core.errors import Denied, Exists, Invalid, NotFound, Unimplemented
+from sampan.core.errors import Denied, Exists, Invalid, NotFound, Precondition, Unimplemented
 from sampan.core.spec.runtime import Cpu, Memory, Pids, Resources
 from sampan.linux.cgroup_limits import weight
-from sampan.linux.cgroups import ROOT, Cgroup, hierarchy
+from sampan.linux.cgroups import ROOT, Cgroup, cgroup_of, hierarchy
 
 UNIFIED = f"{ROOT}/unified"
 MIB = 1 << 20
@@ -311,3 +311,123 @@ def test_controllers_that_are_not_there_are_listed(bare_v2):
 )
 def test_shares_become_a_weight(shares, expected):
     assert weight(shares) == expected
+
+
+@pytest.fixture
+def parent(as_root):
+    """A group like a pod's, made by somebody else in the memory and cpuset hierarchies alone."""
+    if hierarchy() != "v1" or not os.path.isdir(f"{ROOT}/cpuset"):
+        pytest.skip("needs cgroup version 1 with cpuset")
+    name = f"sampantest-{os.getpid()}"
+    for controller in ("memory", "cpuset"):
+        os.mkdir(f"{ROOT}/{controller}/{name}")
+    yield name
+    for entry in os.scandir(ROOT):
+        if os.path.isdir(f"{entry.path}/{name}"):
+            os.rmdir(f"{entry.path}/{name}")
+
+
+def test_a_group_below_a_pods_is_made_and_only_it_is_removed(parent):
+    group = cgroup_of(f"/{parent}/c1", "c1", systemd=False)
+    group.create(limits(memory=64 * MIB, shares=512))
+    assert group.path == f"{parent}/c1"
+    with open(f"{ROOT}/cpuset/cpuset.cpus") as root:
+        assert (
+            read(group, "cpuset", "cpuset.cpus") == root.read().strip()
+        )  # of the group above, which was empty too
+    child = child_in(group, signal.pause)
+    with open(f"/proc/{child}/cgroup") as file:
+        assert sum(f"/{parent}/c1" in line for line in file) == len(group.files.folders())
+    other = cgroup_of(f"//{parent}/./c1/", "c2", systemd=False)
+    with pytest.raises(Precondition):
+        other.create(Resources())
+    assert group.pids() == [child]
+    group.remove()
+    os.waitpid(child, 0)
+    assert os.path.isdir(f"{ROOT}/memory/{parent}")
+    assert not os.path.exists(f"{ROOT}/memory/{parent}/c1")
+
+
+def test_an_empty_group_that_the_caller_made_is_used(parent):
+    os.mkdir(f"{ROOT}/memory/{parent}/c1")
+    group = cgroup_of(f"/{parent}/c1", "c1", systemd=False)
+    group.create(limits(memory=64 * MIB))
+    assert read(group, "memory", "memory.limit_in_bytes") == str(64 * MIB)
+    os.mkdir(f"{ROOT}/memory/{parent}/c1/inner")  # what a workload with cgroups of its own leaves
+    group.remove()
+    assert not os.path.exists(f"{ROOT}/memory/{parent}/c1")
+
+
+def test_cpuset_and_the_rest_reach_the_kernel(cgroup):
+    cgroup.create(
+        Resources.from_json({
+            "cpu": {"cpus": "0", "mems": "0", "burst": 1000, "quota": 20_000, "idle": 0},
+            "memory": {"reservation": 8 * MIB, "swappiness": 10},
+            "unified": {"memory.high": "1"}, "hugepageLimits": [{"pageSize": "2MB", "limit": 0}],
+        })
+    )  # fmt: skip
+    assert read(cgroup, "cpuset", "cpuset.cpus") == "0"
+    assert read(cgroup, "memory", "memory.soft_limit_in_bytes") == str(8 * MIB)
+    assert read(cgroup, "memory", "memory.swappiness") == "10"
+    assert read(cgroup, "cpu", "cpu.cfs_burst_us") == "1000"
+    assert "unified" in cgroup.missing
+    assert "cpuset" not in cgroup.missing
+
+
+def test_C16_what_the_kernel_has_no_device_or_cpu_for_is_refused(cgroup):
+    device = {"major": 4000, "minor": 1, "rate": 1}
+    for refused in ({"cpu": {"cpus": "5000"}}, {"blockIO": {"throttleReadBpsDevice": [device]}}):
+        with pytest.raises(Invalid):
+            cgroup.create(Resources.from_json(refused))
+        assert not [folder for folder in cgroup.files.folders() if os.path.exists(folder)]
+
+
+def test_paths_of_the_spec():
+    assert cgroup_of("", "c1", systemd=False).path == "sampan/c1"
+    assert cgroup_of("/kubepods/pod1/c1", "x", systemd=False).path == "kubepods/pod1/c1"
+    assert cgroup_of("a/b", "x", systemd=False).path == "sampan/a/b"
+    assert cgroup_of("a.slice:b:c", "x", systemd=False).path == "sampan/a.slice:b:c"  # as runc reads it
+
+
+@pytest.mark.parametrize(
+    "path", ["/", ".", "..", "/../x", "a/../../b", "/x/..", "/" + "x" * 300, "/x" * 2000, "/a\0b", "/a\nb"]
+)
+def test_C16_paths_that_lead_elsewhere_are_refused(path):
+    with pytest.raises(Invalid):
+        cgroup_of(path, "c1", systemd=False)
+
+
+def test_C16_hostile_limits_make_no_group(cgroup):
+    for hostile in ({"memory": {"limit": 1 << 63}}, {"unified": {"cgroup.procs": "1"}}):
+        with pytest.raises(Invalid):
+            cgroup.create(Resources.from_json(hostile))
+        assert not [folder for folder in cgroup.files.folders() if os.path.exists(folder)]
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_is_frozen_says_what_the_kernel_says(version, request):
+    group = request.getfixturevalue("cgroup" if version == "v1" else "bare_v2")
+    assert not group.is_frozen()
+    group.create(Resources())
+    assert not group.is_frozen()
+    group.freeze()
+    assert group.is_frozen()
+    group.thaw()
+    assert not group.is_frozen()
+
+
+def test_an_update_on_version_2_that_would_kill_is_refused(v2_tree):
+    group = Cgroup("c1", root=str(v2_tree))
+    group.create(limits(memory=64 * MIB))
+    (v2_tree / "sampan/c1/memory.current").write_text(str(32 * MIB))
+    asked = Resources.from_json({"memory": {"limit": 16 * MIB, "checkBeforeUpdate": True}})
+    with pytest.raises(Precondition):
+        group.update(asked)
+    assert (v2_tree / "sampan/c1/memory.max").read_text() == str(64 * MIB)
+
+
+def test_version_2_switches_controllers_on_from_the_root_down(v2_tree):
+    Cgroup("c1", root=str(v2_tree)).create(Resources())
+    assert (v2_tree / "cgroup.subtree_control").read_text() == "+cpuset +cpu +io +memory +pids"
+    assert (v2_tree / "sampan/cgroup.subtree_control").read_text() == "+cpu +memory +pids"
+    assert (v2_tree / "sampan/c1/cgroup.subtree_control").read_text() == ""

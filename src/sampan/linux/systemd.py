@@ -214,10 +214,11 @@ def bitmap(numbers: str) -> bytes:
     """
     bits = 0
     for part in numbers.split(","):
-        first, _, last = part.partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal() or len(first) > 4 or len(last) > 4:
+        first, dash, last = part.partition("-")
+        last = last if dash else first
+        if not (first.isdecimal() and last.isdecimal() and len(first) <= 4 and len(last) <= 4):
             raise Invalid(f"{numbers[:80]!r} is not a list like 0-3,5")
-        low, high = int(first), int(last or first)
+        low, high = int(first), int(last)
         if not low <= high < 8192:
             raise Invalid(f"{numbers[:80]!r} is not a list like 0-3,5")
         bits |= (1 << high + 1) - (1 << low)
