@@ -1,6 +1,6 @@
 """Install and uninstall for any tool: parse, change, ask the tool, keep a backup, replace; and the way back.
 
-Order of the writes: the backup, then what we remember, then the file. Killed anywhere between, the next install or
+Order of the writes: what we remember, then the backup, then the file. Killed anywhere between, the next install or
 uninstall finds by the digests which of the two states the file is in. What fails leaves the file as it was.
 """
 
@@ -124,7 +124,7 @@ class _Setup:
         if self.current is None:
             return None
         document = self.tool.format.parse(_text(self.current, self.path), self.path)
-        return lookup(document, [*self.tool.runtimes(document, self.path), self.options.name])
+        return lookup(document, [*self.tool.runtimes(document, self.path), self.options.name], self.path)
 
     def without_ours(self) -> tuple[Content | None, bool]:
         """The file as it is without us, None for no file; and whether that is exactly what was there before."""
@@ -143,6 +143,7 @@ class _Setup:
         text = _text(current, self.path)
         document = tool.format.parse(text, self.path)
         text = tool.format.remove(text, [*tool.runtimes(document, self.path), self.options.name], self.path)
+        text = tool.cleaned(text, self.path)
         left = tool.format.parse(text, self.path)
         if memory is not None and memory.before == "" and not set(left) - tool.header and "#" not in text:
             return None, False
@@ -176,8 +177,6 @@ class _Setup:
         made = self.root.missing_folders(self.path)
         if self.memory is not None and not made:
             made = self.memory.made
-        if before is not None:
-            self.root.write(self.backup_path, before.data, before)
         new = Content(after)
         memory = Memory(
             self.tool.name,
@@ -188,6 +187,8 @@ class _Setup:
             made,
         )
         self.root.write(self._memory_path, strictjson.dumps(memory), None, 0o600)
+        if before is not None:
+            self.root.write(self.backup_path, before.data, before)
         self.root.write(self.path, after, self.current or before)
 
     def put_back(self, before: Content | None) -> None:
@@ -212,8 +213,9 @@ def _install(tool: Tool, options: Options) -> Report:
         before, _ = setup.without_ours() if setup.memory else (setup.current, True)
         text = tool.prepared("" if before is None else _text(before, path), path, options)
         document = tool.format.parse(text, path)
-        wanted = tool.entry(document, options)
+        keys = [*tool.runtimes(document, path), name]
         found = setup.entry()
+        wanted = tool.entry(document, options)
         if found == wanted:
             return Report(tool.name, "unchanged", path, ["the runtime is there already"])
         if found is not None and setup.memory is None:
@@ -221,7 +223,7 @@ def _install(tool: Tool, options: Options) -> Report:
                 f"{path} has a runtime {name!r} that was not put there by {PROGRAM}",
                 fix="choose another name with --name, or take that one out",
             )
-        after = tool.format.add(text, [*tool.runtimes(document, path), name], wanted, path).encode()
+        after = tool.format.add(text, keys, wanted, path).encode()
         if options.dry_run:
             return Report(tool.name, "would change", path, [], _diff(setup.current, after, path))
         notes = setup.checked(after, present=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sampan.doors.oci.setup.records import Options
 
 PLUGINS = {1: "cri", 2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.runtime"}
+RUNTIME_TYPE = "io.containerd.runc.v2"
 ANNOTATIONS = ["module.wasm.image/*", "run.oci.handler"]
 
 
@@ -33,11 +34,24 @@ class Containerd(Tool):
         return "/etc/containerd/config.toml"
 
     def prepared(self, text: str, what: str, options: Options) -> str:
-        """A file without any setting gets the version that the installed containerd writes itself."""
-        if tomledit.parse(text, what):
-            return text
-        version = 3 if version_of("containerd") >= (2,) else 2  # 2 is read by all
-        return f"{text}{'' if text.endswith(chr(10)) or not text else chr(10)}version = {version}\n"
+        """A version for a file without any setting, and runc for one without runtimes.
+
+        containerd 1.x forgets its default runtimes where a file names any, and its CRI plugin does not start then.
+        """
+        if not tomledit.parse(text, what):
+            version = 3 if version_of("containerd") >= (2,) else 2  # 2 is read by all
+            text = f"{text}{'' if text.endswith(chr(10)) or not text else chr(10)}version = {version}\n"
+        document = tomledit.parse(text, what)
+        keys = self.runtimes(document, what)
+        if document.get("version", 1) < 3 and not lookup(document, keys, what):
+            text = tomledit.add(text, [*keys, "runc"], {"runtime_type": RUNTIME_TYPE}, what)
+        return text
+
+    def cleaned(self, text: str, what: str) -> str:
+        """Without the runc of `prepared`, if that is all that is left."""
+        keys = self.runtimes(tomledit.parse(text, what), what)
+        is_ours = lookup(tomledit.parse(text, what), keys, what) == {"runc": {"runtime_type": RUNTIME_TYPE}}
+        return tomledit.remove(text, [*keys, "runc"], what) if is_ours and tomledit.REMARK in text else text
 
     def runtimes(self, document: dict[str, Any], what: str) -> list[str]:
         version = document.get("version", 1)
@@ -49,7 +63,7 @@ class Containerd(Tool):
         """With runc's cgroup driver: the kubelet speaks one of them to all runtimes of a node."""
         systemd = lookup(document, [*self.runtimes(document, "it"), "runc", "options", "SystemdCgroup"])
         return {
-            "runtime_type": "io.containerd.runc.v2",
+            "runtime_type": RUNTIME_TYPE,
             "pod_annotations": ANNOTATIONS,
             "container_annotations": ANNOTATIONS,
             "options": {
@@ -71,6 +85,16 @@ class Containerd(Tool):
         if code:
             raise refused("containerd", err or out)
         merged = tomledit.parse(out, "containerd's answer")
+        if disabled := set(PLUGINS.values()) & set(merged.get("disabled_plugins", [])):
+            return f"the plugin {min(disabled)} is disabled in it: Kubernetes will not see the runtime"
+        for plugin in PLUGINS.values():
+            cri = lookup(merged, ["plugins", plugin, "containerd"]) or {}
+            default = cri.get("default_runtime_name")
+            if cri.get("runtimes") and default and default not in cri["runtimes"]:
+                raise Invalid(
+                    f"containerd's default_runtime_name {default!r} is not among its runtimes",
+                    fix="add it, or change it",
+                )
         known = [
             lookup(merged, ["plugins", p, "containerd", "runtimes", options.name]) for p in PLUGINS.values()
         ]
@@ -79,12 +103,7 @@ class Containerd(Tool):
                 "containerd reads the changed configuration and does not see the runtime in it",
                 fix="look at its imports, which replace whole plugins, and at its version",
             )
-        disabled = {PLUGINS[1], PLUGINS[2], PLUGINS[3]} & set(merged.get("disabled_plugins", []))
-        return (
-            f"the plugin {min(disabled)} is disabled in it: Kubernetes will not see the runtime"
-            if disabled
-            else ""
-        )
+        return ""
 
     def afterwards(self, options: Options) -> list[str]:
         return [

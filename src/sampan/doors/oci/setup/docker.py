@@ -61,8 +61,11 @@ class Docker(Tool):
             if text.isdigit():
                 pid = int(text)
                 start = start_time(pid)
-                with open(f"/proc/{pid}/comm") as file:
-                    name = file.read().strip()
+                try:
+                    with open(f"/proc/{pid}/comm") as file:
+                        name = file.read().strip()
+                except OSError:  # ended meanwhile
+                    continue
                 if name == "dockerd":
                     send_signal(pid, start, SIGHUP)
                     return f"dockerd (process {pid}) was told (SIGHUP)"

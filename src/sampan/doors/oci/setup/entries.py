@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def lookup(document: dict[str, Any], keys: list[str]) -> Any:
+def lookup(document: dict[str, Any], keys: list[str], what: str = "the configuration") -> Any:
     """The value at these keys, or None.
 
     Raises:
-        Invalid: there is something else than a table on the way.
+        Invalid: there is something else than a table on the way; `what` is named.
     """
     value: Any = document
     for depth, key in enumerate(keys):
         if not isinstance(value, dict):
-            raise Invalid(f"{'.'.join(keys[:depth])} is not a table")
+            raise Invalid(f"{'.'.join(keys[:depth])} in {what} is not a table")
         value = value.get(key)
         if value is None:
             return None

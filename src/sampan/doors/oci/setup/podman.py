@@ -45,8 +45,9 @@ class Podman(Tool):
         """Podman only warns of a file that it cannot read: what it says about the file counts, not its exit code."""
         import tempfile
 
+        # podman wants a short runroot, wherever TMPDIR is
         known = ["--runtime", options.name] if present and options.root == "/" else []
-        with tempfile.TemporaryDirectory(prefix="sampan-setup-") as folder:
+        with tempfile.TemporaryDirectory(prefix="sampan-", dir="/tmp") as folder:
             code, out, err = ask(
                 "podman",
                 *("--root", f"{folder}/root", "--runroot", f"{folder}/run", "--tmpdir", f"{folder}/t"),

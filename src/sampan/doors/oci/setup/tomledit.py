@@ -39,7 +39,9 @@ def add(text: str, keys: list[str], value: Any, what: str) -> str:
     Raises:
         Invalid: `text` is broken. Precondition: it is written in a way that cannot be added to.
     """
-    expected = with_entry(parse(text, what), keys, value)
+    document = parse(text, what)
+    lookup(document, keys, what)
+    expected = with_entry(document, keys, value)
     separator = "" if not text else "\n" if text.endswith("\n") else "\n\n"
     appended = text + separator + _block(keys, value)
     return appended if _says(appended, expected) else _edited(text, keys, value, expected, what)
@@ -52,7 +54,7 @@ def remove(text: str, keys: list[str], what: str) -> str:
         Invalid: `text` is broken. Precondition: it is written in a way that cannot be taken from.
     """
     document = parse(text, what)
-    value = lookup(document, keys)
+    value = lookup(document, keys, what)
     if value is None:
         return text
     expected = without_entry(document, keys)

@@ -49,6 +49,10 @@ class Tool:
         """`text` with what a file must begin with; a tool that needs nothing leaves it."""
         return text
 
+    def cleaned(self, text: str, what: str) -> str:
+        """`text`, from which our entry is gone already, without what else `prepared` put there."""
+        return text
+
     def runtimes(self, document: dict[str, Any], what: str) -> list[str]:
         """The keys of the table of runtimes in this document.
 
