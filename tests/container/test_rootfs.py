@@ -14,7 +14,7 @@ import pytest
 from sampan.container import rootfs
 from sampan.core.errors import Denied, Exhausted, Invalid, NotFound, SampanError, Unimplemented
 from sampan.core.spec.runtime import Mount
-from sampan.linux import mounts, namespaces, syscalls
+from sampan.linux import mountinfo, mounts, namespaces, syscalls
 from sampan.linux.mountoptions import NOATIME, NODEV, NOEXEC, NOSUID, RDONLY
 from tests.linux.conftest import run_in_child
 
@@ -117,7 +117,7 @@ def everything(folder):
 
 def test_the_root_becomes_a_mount_of_its_own_that_can_be_pivoted_to(place, who):
     def body(root):
-        top = mounts.mount_of(root)
+        top = mountinfo.mount_of(root)
         inner = os.path.samestat(os.fstat(top), os.fstat(root))
         mounts.pivot_root(root)
         return inner, sorted(os.listdir("/")), os.statvfs("/").f_flag & (NODEV | NOSUID)
@@ -205,10 +205,32 @@ def test_what_is_mounted_in_the_root_is_never_seen_on_a_host_that_shares_its_mou
                 os._exit(0)
         os.waitpid(child, 0)
         host = os.open(f"{place}/host", os.O_PATH)
-        return os.read(reading, 9), [path for path, _, _ in mounts.below(host)]
+        return os.read(reading, 9), [path for path, _, _ in mountinfo.below(host)]
 
     shared = ["/volume", *(["/volume/in"] if "shared" in propagation else [])]
     assert run_in_child(body) == (b"done", shared)
+
+
+def test_covering_the_proc_of_a_shared_bind_leaves_the_hosts_own_alone(place):
+    def body():
+        enter()
+        mounts.make_private()
+        mounts.mount("proc", f"{place}/volume/inner", "proc")
+        mounts.set_propagation(rootfs.PROPAGATION["rshared"])
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                namespaces.unshare(namespaces.NEWNS)
+                root = rootfs.prepare(f"{place}/rootfs", "rshared")
+                rootfs.mount_all(root, [Mount("/v", "bind", f"{place}/volume", ["rbind", "rshared"])])
+                os.write(writing, str(listed(root, "/v/inner")).encode())
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        return os.read(reading, 99), os.path.exists(f"{place}/volume/inner/version")
+
+    assert run_in_child(body) == (b"[]", True)
 
 
 # ---- mount_all ----
@@ -491,7 +513,7 @@ def test_C11_a_mount_that_cannot_be_made_is_named(place, mount, kind, words):
     (place / "rootfs/nowhere").symlink_to("missing")
 
     def body(root):
-        return kind_of(lambda: rootfs.mount_all(root, [mount])), mounts.below(root)
+        return kind_of(lambda: rootfs.mount_all(root, [mount])), mountinfo.below(root)
 
     (told, text), left = in_root(body, place)
     assert told == kind.kind
@@ -541,7 +563,7 @@ def test_masked_files_and_folders_are_empty_and_cannot_be_written(place, who):
             root, ["/etc/passwd", "/etc/link", "/missing", "/etc/passwd/x", "/proc/kcore", "/sys"], []
         )
         seen = read(root, "/etc/passwd"), listed(root, "/etc/deep"), listed(root, "/")
-        left = [path for path, _, _ in mounts.below(root)]
+        left = [path for path, _, _ in mountinfo.below(root)]
         return seen, write_error(root, "/etc/passwd"), write_error(root, "/etc/deep/x"), sorted(left)
 
     expected = ("", [], ["etc"]), 30, 30, ["/etc/deep", "/etc/passwd"]
@@ -602,8 +624,8 @@ def test_C13_links_at_the_places_of_devices_change_nothing_outside(place, who, l
         rootfs.hide(
             root, ["/proc/kcore", "/sys/firmware", "/dev/null", "/etc/passwd"], ["/proc/sys", "/dev/console"]
         )
-        outside = [line for line in mounts._mount_points() if line.startswith(f"{place}/host")]
-        inside = [point for point, _, _ in mounts.below(root)]
+        outside = [line for line in mountinfo.points() if line.startswith(f"{place}/host")]
+        inside = [point for point, _, _ in mountinfo.below(root)]
         return outside, inside, read(root, "/etc/passwd"), os.path.exists(f"{place}/host/secret")
 
     assert in_root(body, place, who) == ([], ["/etc/passwd"], "", True)
@@ -637,7 +659,7 @@ def test_C13_a_mount_below_a_link_stays_in_the_root(place, who, target):
             Mount("/out/folder", "tmpfs", "tmpfs"), Mount("/out/file", "bind", f"{place}/volume/file", ["bind"]),
         ])  # fmt: skip
         rootfs.hide(root, ["/out/secret"], ["/out"])
-        return listed(root, "/out"), [p for p in mounts._mount_points() if p.startswith(f"{place}/host")]
+        return listed(root, "/out"), [p for p in mountinfo.points() if p.startswith(f"{place}/host")]
 
     assert in_root(body, place, who) == (["file", "folder"], [])
     assert sorted(os.listdir(place / "host")) == ["secret"]
@@ -707,7 +729,7 @@ def test_C11_C12_C13_racers_on_all_that_is_mounted_and_hidden(place):
                 made += 1
             except SampanError:
                 refused += 1
-            points = [p for p in mounts._mount_points() if p.startswith(f"{place}/")]
+            points = [p for p in mountinfo.points() if p.startswith(f"{place}/")]
             outside += [p for p in points if not p.startswith(f"{place}/rootfs")]
             if pathlib.Path(f"{place}/host/secret").read_text() != "secret":
                 outside.append("secret")

@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from sampan.core.errors import Invalid, NotFound, Precondition, SampanError, Unimplemented
-from sampan.linux import mountoptions, mounts, namespaces, syscalls
+from sampan.linux import mountinfo, mountoptions, mounts, namespaces, syscalls
 from sampan.linux.paths import make_dirs_in_root, open_in_root
 
 ROUNDS = int(os.environ.get("SAMPAN_RACE_ROUNDS", "300"))
@@ -232,7 +232,7 @@ def test_C12_C13_a_racer_on_the_target_never_gets_a_mount_outside_the_root(as_ro
             mounts.bind(str(tmp_path / "source"), target)
             outside += os.path.exists(tmp_path / "host/sub/mark")
             inside += place.startswith(str(tmp_path / "root"))
-            mounted = [m for m in mounts._mount_points() if m.startswith(str(tmp_path))]
+            mounted = [m for m in mountinfo.points() if m.startswith(str(tmp_path))]
             outside += sum(not m.startswith(str(tmp_path / "root")) for m in mounted)
             for _ in mounted:
                 unmount_wherever(root)
@@ -267,7 +267,7 @@ def test_a_detached_mount_can_be_filled_before_anybody_sees_it(who, in_child, tm
         mounts.attach(tree, target)
         found = os.stat(f"{tmp_path}/target").st_mode & 0o7777, os.statvfs(f"{tmp_path}/target").f_flag & 15
         mounts.unmount(tree, detach=True)
-        return before, found, mounts.below(target), os.listdir(f"{tmp_path}/target")
+        return before, found, mountinfo.below(target), os.listdir(f"{tmp_path}/target")
 
     assert in_child(make, user=who) == ([], (0o711, mounts.RDONLY | mounts.NOEXEC), [], [])
 
@@ -286,32 +286,14 @@ def test_a_clone_takes_along_what_is_mounted_below_if_asked(who, in_child, tmp_p
             folder = os.open(f"{tmp_path}/{name}", os.O_PATH)
             tree = mounts.clone(source, recursive)
             mounts.attach(tree, folder)
-            inner = [(path, fstype) for path, fstype, _ in mounts.below(folder)]
+            inner = [(path, fstype) for path, fstype, _ in mountinfo.below(folder)]
             same = os.stat(f"{tmp_path}/{name}/inner").st_dev in [
-                device for _, _, device in mounts.below(folder)
+                device for _, _, device in mountinfo.below(folder)
             ]
             found.append((inner, same))
         return found
 
     assert in_child(make, user=who) == [([], False), ([("/inner", "tmpfs")], True)]
-
-
-def test_which_mount_a_descriptor_is_in(as_root, in_child, tmp_path):
-    def look():
-        private_world()
-        os.makedirs(f"{tmp_path}/a b/c")
-        mounts.mount("tmpfs", f"{tmp_path}/a b", "tmpfs")
-        os.mkdir(f"{tmp_path}/a b/c")
-        inner = os.open(f"{tmp_path}/a b/c", os.O_PATH)
-        name = os.readlink(f"/proc/self/fd/{mounts.mount_of(inner)}")
-        mounts.mount("tmpfs", f"{tmp_path}/a b", "tmpfs")
-        try:
-            mounts.mount_of(inner)
-        except Precondition as error:
-            return name, "covered" in str(error), mounts.filesystem_of(inner)
-        return None
-
-    assert in_child(look) == (f"{tmp_path}/a b", True, 0x01021994)
 
 
 def test_propagation_is_changed_for_the_namespace_and_for_one_mount(as_root, in_child, tmp_path):

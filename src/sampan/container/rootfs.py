@@ -13,37 +13,17 @@ import os
 from errno import ENOENT, ENOTDIR
 from stat import S_ISDIR
 
+from sampan.container import covers
 from sampan.container.copyup import copy_up
 from sampan.core.errors import Invalid, NotFound, SampanError, Unimplemented, from_os_error
 from sampan.core.spec.runtime import Mount
-from sampan.linux import mountoptions, mounts, paths
-from sampan.linux.mountoptions import NODEV, NOEXEC, NOSUID, PROPAGATION, RDONLY, RECURSIVE, MountOptions
+from sampan.linux import mountinfo, mountoptions, mounts, paths
+from sampan.linux.mountoptions import NODEV, NOSUID, PROPAGATION, RECURSIVE, MountOptions
 
 MAX_MOUNTS = 4096
 HIDDEN = ("/proc", "/sys", "/dev")
 _HIDDEN_TOPS = tuple(f"{top}/" for top in HIDDEN)
 HIDDEN_TYPES = ("proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs")
-_KERNEL_TYPES = (*HIDDEN_TYPES, "securityfs", "debugfs", "tracefs", "bpf", "configfs", "pstore", "binfmt_misc", "nsfs",
-                 "efivarfs", "selinuxfs", "fusectl")  # fmt: skip
-_KERNEL_MAGICS = (
-    0x9FA0,  # proc
-    0x62656572,  # sysfs
-    0x1CD1,  # devpts
-    0x19800202,  # mqueue
-    0x27E0EB,  # cgroup
-    0x63677270,  # cgroup2
-    0x73636673,  # securityfs
-    0x64626720,  # debugfs
-    0x74726163,  # tracefs
-    0xCAFE4A11,  # bpf
-    0x62656570,  # configfs
-    0x6165676C,  # pstore
-    0x42494E4D,  # binfmt_misc
-    0x6E736673,  # nsfs
-    0xDE5E81E4,  # efivarfs
-    0xF97CFF8C,  # selinuxfs
-    0x65735543,  # fusectl
-)
 _FORCED = NOSUID | NODEV
 
 
@@ -100,7 +80,7 @@ def _make_private(folder: int) -> None:
 
     As with runc, a volume in that same mount is not shared then either.
     """
-    top = mounts.mount_of(folder)
+    top = mountinfo.mount_of(folder)
     try:
         mounts.change(top, propagation=PROPAGATION["private"])
     finally:
@@ -183,7 +163,7 @@ def mount_all(root: int, wanted: list[Mount], *, bundle: str = "/") -> None:
                 _mount_new(root, destination, mount, options)
         except SampanError as error:
             raise _named(error, mount) from error
-    _cover_kernel_mounts(root)
+    covers.cover_kernel_mounts(root)
 
 
 def _named(error: SampanError, mount: Mount) -> SampanError:
@@ -209,8 +189,7 @@ def _bind(root: int, destination: str, mount: Mount, options: MountOptions, bund
     try:
         source = _open_source(mount.source, bundle)
         found = os.fstat(source)
-        on_disk = os.major(found.st_dev) != 0
-        if not on_disk and mounts.filesystem_of(source) in _KERNEL_MAGICS:
+        if covers.is_kernels(source):
             return
         tree = mounts.clone(source, options.recursive)
         _place(tree, root, destination, options, folder=S_ISDIR(found.st_mode))
@@ -295,21 +274,6 @@ def _remount(root: int, destination: str, options: MountOptions) -> None:
         os.close(target)
 
 
-def _cover_kernel_mounts(root: int) -> None:
-    """Covers what recursive binds, or the bundle's root itself, brought along of proc and its like."""
-    targets: list[int] = []
-    try:
-        for path, fstype, device in mounts.below(root):
-            target = _existing(root, path) if fstype in _KERNEL_TYPES else -1
-            if target >= 0 and os.fstat(target).st_dev == device:
-                targets.append(target)
-            else:
-                _close(target)
-        _cover(root, targets)
-    finally:
-        _close(*targets)
-
-
 def hide(root: int, masked: list[str], readonly: list[str]) -> None:
     """Cover the spec's `maskedPaths` and make its `readonlyPaths` read-only; what is not there is skipped.
 
@@ -320,79 +284,18 @@ def hide(root: int, masked: list[str], readonly: list[str]) -> None:
     targets: list[int] = []
     try:
         for path in readonly:
-            if not is_hidden(path):
-                _freeze(root, path)
-        for path in masked:
-            target = -1 if is_hidden(path) else _existing(root, path)
+            target = -1 if is_hidden(path) else covers.existing(root, path)
             if target >= 0:
                 targets.append(target)
-        _cover(root, targets)
+                covers.freeze(target)
+        covering = len(targets)
+        for path in masked:
+            target = -1 if is_hidden(path) else covers.existing(root, path)
+            if target >= 0:
+                targets.append(target)
+        covers.cover(root, targets[covering:])
     finally:
         _close(*targets)
-
-
-def _freeze(root: int, path: str) -> None:
-    target = _existing(root, path)
-    if target < 0:
-        return
-    try:
-        mounts.change(target, RDONLY, recursive=True)
-    except Invalid:  # it is not the top of a mount yet
-        _freeze_copy(target)
-    finally:
-        os.close(target)
-
-
-def _freeze_copy(target: int) -> None:
-    tree = mounts.clone(target, recursive=True)
-    try:
-        mounts.change(tree, RDONLY, recursive=True)
-        mounts.attach(tree, target)
-    finally:
-        os.close(tree)
-
-
-def _existing(root: int, path: str) -> int:
-    """A descriptor of what is there; -1 for nothing."""
-    try:
-        target = paths.open_in_root(root, path, os.O_PATH)
-    except NotFound:
-        return -1
-    if os.path.samestat(os.fstat(target), os.fstat(root)):
-        os.close(target)
-        raise Invalid(f"{path!r} is the root filesystem itself and cannot be hidden", fix="set root.readonly")
-    return target
-
-
-def _cover(root: int, targets: list[int]) -> None:
-    """Lays an empty folder or file of our own over each; never the image's /dev/null, which may be anything."""
-    if not targets:
-        return
-    blank = mounts.create("tmpfs", "tmpfs", ["size=4k", "nr_inodes=4", "mode=755"])
-    folder = file = -1
-    try:
-        os.mkdir("folder", 0o555, dir_fd=blank)
-        os.close(os.open("file", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444, dir_fd=blank))
-        folder, file = (os.open(n, os.O_PATH | os.O_CLOEXEC, dir_fd=blank) for n in ("folder", "file"))
-        mounts.change(blank, RDONLY | NOSUID | NODEV | NOEXEC)
-        mounts.attach(blank, root)  # only what is attached can be bound
-        try:
-            for target in targets:
-                _lay(folder if S_ISDIR(os.fstat(target).st_mode) else file, target)
-        finally:
-            mounts.unmount(blank, detach=True)
-    except OSError as error:
-        raise from_os_error(error, "make something empty to cover paths with") from error
-    finally:
-        _close(blank, folder, file)
-
-
-def _lay(cover: int, target: int) -> None:
-    tree = mounts.clone(cover)
-    try:
-        mounts.attach(tree, target)
-    finally:
-        os.close(tree)
 
 
 def _close(*fds: int) -> None:

@@ -11,7 +11,7 @@ import os
 from errno import EBUSY, EINVAL, ELOOP, ENODEV, ENOSYS, ENOTBLK, ENOTDIR
 
 from sampan.core.errors import Invalid, Precondition, SampanError, Unimplemented, from_os_error
-from sampan.linux import syscalls
+from sampan.linux import mountinfo, syscalls
 
 RDONLY = 1
 NOSUID = 2
@@ -194,58 +194,6 @@ def set_propagation(propagation: int) -> None:
     _mount("", "/", "", propagation, "")
 
 
-def filesystem_of(fd: int) -> int:
-    """The magic number of the file system that a descriptor is on. statfs(2)"""
-    from ctypes import create_string_buffer
-
-    buffer = create_string_buffer(256)
-    try:
-        syscalls.call("fstatfs", fd, buffer)
-    except OSError as error:
-        raise _refusal(error, f"look at {_name(fd)!r}") from error
-    return int.from_bytes(buffer.raw[:4], "little")
-
-
-def below(folder: int) -> list[tuple[str, str, int]]:
-    """The mounts below a folder: path from there (`/a/b`), type of file system, device as in `st_dev`."""
-    top = os.fsencode(_name(folder)).rstrip(b"/") + b"/"
-    found = []
-    for line in _mountinfo():
-        if top not in line and b"\\" not in line:  # the most of them, on a host with many
-            continue
-        _, _, device, _, point, _ = line.split(b" ", 5)
-        path = _unescaped(point)
-        if path.startswith(top) and path != top:
-            major, _, minor = device.partition(b":")
-            fstype = line.partition(b" - ")[2].split(b" ", 1)[0].decode()
-            found.append((os.fsdecode(path[len(top) - 1 :]), fstype, os.makedev(int(major), int(minor))))
-    return found
-
-
-def mount_of(fd: int) -> int:
-    """An `O_PATH` descriptor of the top folder of the mount that a descriptor is in.
-
-    Raises:
-        Precondition: another mount covers that folder.
-    """
-    number = _mount_id(fd)
-    points = [_unescaped(line.split(b" ", 5)[4]) for line in _mountinfo() if line.startswith(number + b" ")]
-    try:
-        top = os.open(points[0], os.O_PATH | os.O_CLOEXEC) if points else -1
-    except OSError as error:
-        raise _refusal(error, f"open the mount of {_name(fd)!r}") from error
-    if top < 0 or _mount_id(top) != number:
-        if top >= 0:
-            os.close(top)
-        raise Precondition(f"the mount that {_name(fd)!r} is in is covered by another one")
-    return top
-
-
-def _mount_id(fd: int) -> bytes:
-    with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
-        return next(line.split()[1] for line in file if line.startswith(b"mnt_id:"))
-
-
 def _name(fd: int) -> str:
     try:
         return os.readlink(f"/proc/self/fd/{fd}")
@@ -274,7 +222,7 @@ def _set_attributes(tree: int, flags: int, deep: int) -> bool:
 def _remount(tree: int, flags: int, recursive: bool) -> None:
     """Add the flags to the attached mount, and to those below it, one by one."""
     top = os.readlink(f"/proc/self/fd/{tree}")
-    inner = [path for path in _mount_points() if path.startswith(f"{top}/")] if recursive else []
+    inner = [path for path in mountinfo.points() if path.startswith(f"{top}/")] if recursive else []
     for path in (f"/proc/self/fd/{tree}", *inner):
         _mount("", path, "", _REMOUNT | _BIND | flags | _present_flags(path), "")
 
@@ -282,19 +230,6 @@ def _remount(tree: int, flags: int, recursive: bool) -> None:
 def _present_flags(path: str) -> int:
     """The flags that a mount has: a remount may add to them, and in a user namespace must not clear them."""
     return os.statvfs(path).f_flag & (RDONLY | NOSUID | NODEV | NOEXEC | _NOATIME)
-
-
-def _mount_points() -> list[str]:
-    return [os.fsdecode(_unescaped(line.split()[4])) for line in _mountinfo()]
-
-
-def _mountinfo() -> list[bytes]:
-    with open("/proc/self/mountinfo", "rb") as file:
-        return file.read().splitlines()
-
-
-def _unescaped(path: bytes) -> bytes:
-    return path.decode("unicode_escape").encode("latin-1") if b"\\" in path else path
 
 
 def overlay(target: str | int, lower: list[str], upper: str | int, work: str | int, userns: bool) -> None:
