@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sampan.core.errors import Invalid, NotFound, SampanError
+from sampan.core.errors import Denied, Invalid, NotFound, SampanError
 from sampan.doors.oci.setup import actions
 from sampan.doors.oci.setup.actions import TOOLS, detect_tools, install, uninstall
+from sampan.doors.oci.setup.files import Root
 from tests.oci.setup import test_jsonedit, test_tomledit
 from tests.oci.setup.conftest import RUNTIME, Image
 
@@ -303,7 +304,7 @@ assert reports[0].outcome in ("installed", "removed"), reports
 
 @pytest.mark.parametrize("existed", [True, False])
 @pytest.mark.parametrize("action", ["install", "uninstall"])
-def test_F26_killed_before_any_write_the_next_uninstall_is_exact(image, action, existed):
+def test_F26_killed_before_any_write_the_next_uninstall_is_exact(image, tmp_path, action, existed):
     if existed:
         image.write(*FILES["containerd"])
     before = image.etc()
@@ -311,7 +312,9 @@ def test_F26_killed_before_any_write_the_next_uninstall_is_exact(image, action, 
         if action == "uninstall":
             install(["containerd"], image.options)
         done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(image.folder), action, str(step), RUNTIME], timeout=60
+            [sys.executable, "-c", KILLED, str(image.folder), action, str(step), RUNTIME],
+            timeout=60,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
         )
         uninstall(["containerd"], image.options)
         left = {name: value for name, value in image.etc().items() if "/.tmp-" not in name}
@@ -345,6 +348,50 @@ def test_no_permission_is_said_and_nothing_changes(image):
     assert done.stdout.startswith("failed "), done.stderr
     assert "ermission" in done.stdout
     assert image.etc() == before
+
+
+@pytest.mark.parametrize("existed", [True, False])
+def test_a_failed_write_leaves_neither_backup_nor_memory(image, monkeypatch, existed):
+    path, data = FILES["docker"]
+    if existed:
+        image.write(path, data)
+    before = image.etc()
+    write = Root.write
+
+    def refuse(self, name, *rest):
+        if name == path:
+            os.mkdir(image.at(path).parent) if not existed else None
+            raise Denied(f"cannot write {name!r}: Read-only file system")
+        return write(self, name, *rest)
+
+    monkeypatch.setattr(Root, "write", refuse)
+    (report,) = install(["docker"], image.options)
+    assert (report.outcome, "Read-only" in report.messages[0]) == ("failed", True)
+    assert image.etc() == before
+    assert only(uninstall(["docker"], image.options)).outcome == "not installed"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts need root")
+def test_a_read_only_etc_is_said(image):
+    image.write(*FILES["containerd"])
+    script = (
+        "import sys\nfrom sampan.doors.oci.setup import actions, tool\n"
+        "from sampan.doors.oci.setup.records import Options\n"
+        "for name in actions.TOOLS:\n"
+        "    report = actions.install([name], Options(root=sys.argv[1], runtime_path=sys.argv[2]))[0]\n"
+        "    print(report.outcome, report.messages[0])"
+    )
+    etc = image.at("/etc")
+    mount = f"mount --bind {etc} {etc} && mount -o remount,bind,ro {etc}"
+    before = image.etc()
+    inside = [sys.executable, "-c", script, str(image.folder), RUNTIME]
+    words = ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh", *inside]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 4, done.stderr
+    assert all(line.startswith("failed ") and "Read-only file system" in line for line in lines), lines
+    assert image.etc() == before
+    assert os.listdir(image.at("/var/lib/sampan/setup")) == ["lock"]
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a.b", "a/b", "a b", "runc", "crun", "é", "x" * 64])

@@ -10,7 +10,7 @@ import os
 import sys
 
 from sampan.core import strictjson
-from sampan.core.errors import Exists, Invalid, NotFound, Precondition, SampanError, printable
+from sampan.core.errors import Exists, Invalid, NotFound, Precondition, SampanError, from_os_error, printable
 from sampan.core.roots import default_roots
 from sampan.doors.oci.setup.containerd import Containerd
 from sampan.doors.oci.setup.crio import Crio
@@ -155,22 +155,25 @@ class _Setup:
         Raises:
             Invalid: the tool does not accept it.
         """
+        try:
+            if self.tool.beside and not self.root.missing_folders(self.path):
+                with self.root.staged(self.path, data) as staged:
+                    note = self.tool.check(staged, self.options, present=present)
+            else:
+                note = self._checked_elsewhere(data, present=present)
+        except NotFound as error:
+            note = f"parsed, not checked by the tool: {error.message}"
+        return [note] if note else []
+
+    def _checked_elsewhere(self, data: bytes, *, present: bool) -> str:
+        """The check with a file in a temporary folder: other tools read all that lies beside their own."""
         from tempfile import TemporaryDirectory
 
         with TemporaryDirectory(prefix="sampan-setup-") as folder:
-            is_here = not self.root.missing_folders(self.path)
-            try:
-                if self.tool.beside and is_here:
-                    with self.root.staged(self.path, data) as staged:
-                        note = self.tool.check(staged, self.options, present=present)
-                else:
-                    staged = f"{folder}/{os.path.basename(self.path)}"
-                    with open(staged, "wb") as file:
-                        file.write(data)
-                    note = self.tool.check(staged, self.options, present=present)
-            except NotFound as error:
-                note = f"parsed, not checked by the tool: {error.message}"
-        return [note] if note else []
+            staged = f"{folder}/{os.path.basename(self.path)}"
+            with open(staged, "wb") as file:
+                file.write(data)
+            return self.tool.check(staged, self.options, present=present)
 
     def keep(self, before: Content | None, after: bytes) -> None:
         """Replace the file by `after`, with a backup of `before` and what undo needs to know."""
@@ -186,10 +189,22 @@ class _Setup:
             new.digest,
             made,
         )
+        self._remember(memory)
+        try:
+            if before is not None:
+                self.root.write(self.backup_path, before.data, before)
+            self.root.write(self.path, after, self.current or before)
+        except SampanError:
+            if self.memory is not None:
+                self._remember(self.memory)
+            else:
+                self.root.remove(self._memory_path)
+                self.root.remove(self.backup_path)
+                self.root.remove_folders(made)
+            raise
+
+    def _remember(self, memory: Memory) -> None:
         self.root.write(self._memory_path, strictjson.dumps(memory), None, 0o600)
-        if before is not None:
-            self.root.write(self.backup_path, before.data, before)
-        self.root.write(self.path, after, self.current or before)
 
     def put_back(self, before: Content | None) -> None:
         """Replace the file by what it is without us, and forget."""
@@ -285,6 +300,10 @@ def _reported(action: Callable[[Tool, Options], Report], tool: Tool, options: Op
         return action(tool, options)
     except SampanError as error:
         return Report(tool.name, "failed", tool.path(options), [str(error)])
+    except OSError as error:
+        return Report(
+            tool.name, "failed", tool.path(options), [str(from_os_error(error, f"set up {tool.name}"))]
+        )
 
 
 def _named(tools: list[str]) -> list[Tool]:
