@@ -166,7 +166,7 @@ class Command(Record):
             Unimplemented: a flag that a Wasm container cannot have.
         """
         try:
-            options = [*self.options, HELP]
+            options = [*self.options, HELP.replace(short="h") if one_dash else HELP]
             arguments = parse(words, options, interspersed=self.interspersed, one_dash=one_dash)
             if not arguments.on("help"):
                 self._check_count(len(arguments.operands))
@@ -193,7 +193,8 @@ def parse(
     """What `words` say, by the table `options`.
 
     Args:
-        interspersed: whether flags may follow operands. one_dash: whether `-bundle` is `--bundle`, as for runc.
+        interspersed: whether flags may follow operands. one_dash: whether `-bundle` is `--bundle`, and
+            `-h` is `--help`, as for runc.
 
     Raises:
         UsageError: a flag that is not in the table, or lacks its value.

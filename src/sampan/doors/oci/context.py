@@ -64,12 +64,12 @@ class Context:
             line = f"time={_quoted(now)} level={level} msg={_quoted(message)}"
         try:
             fd = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        except OSError:  # the error itself still goes to standard error
+            try:
+                os.write(fd, f"{line}\n".encode(errors="backslashreplace"))
+            finally:
+                os.close(fd)
+        except (OSError, ValueError):  # the error itself still goes to standard error
             return
-        try:
-            os.write(fd, f"{line}\n".encode(errors="backslashreplace"))
-        finally:
-            os.close(fd)
 
 
 def default_root(env: Mapping[str, str]) -> str:

@@ -18,21 +18,25 @@ def console(arguments: Arguments, *, terminal: bool, given: int) -> int:
     """A connection that takes the terminal's master; -1 where the process has no terminal.
 
     Args:
-        given: a connection that the caller has anyhow, else -1.
+        given: a connection that the caller has anyhow, else -1; closed where nobody will use it.
 
     Raises:
         Invalid: a terminal that nobody takes, or somebody who takes one and there is none.
     """
     path = arguments.value("console-socket")
-    if path and not terminal:
-        raise Invalid("a console socket is of use only where process.terminal is true")
+    if not terminal:
+        if path:
+            raise Invalid("a console socket is of use only where process.terminal is true")
+        if given >= 0:
+            os.close(given)
+        return -1
     if path:
         from sampan.container.console import connect
 
         return connect(path)
-    if terminal and given < 0:
+    if given < 0:
         raise Invalid("process.terminal needs somebody to take the terminal", fix="give --console-socket")
-    return given if terminal else -1
+    return given
 
 
 def preserved(arguments: Arguments) -> int:

@@ -26,7 +26,7 @@ LOOK_SECONDS = 0.2
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    interval = parse_duration(arguments.value("interval"), "interval")
+    interval = parse_duration(arguments.value("interval"))
     if interval <= 0:
         raise UsageError("the interval must be greater than 0")
     from sampan.container.status import cgroup_of

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    from sampan.container import pausing
+    entry = find(context, arguments.operands[0])
+    from sampan.container.pausing import pause
 
-    pausing.pause(find(context, arguments.operands[0]))
+    pause(entry)
     return 0
 
 

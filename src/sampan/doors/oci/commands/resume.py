@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    from sampan.container import pausing
+    entry = find(context, arguments.operands[0])
+    from sampan.container.pausing import resume
 
-    pausing.resume(find(context, arguments.operands[0]))
+    resume(entry)
     return 0
 
 
