@@ -1,4 +1,4 @@
-"""The commands beside a life: `list ps events update exec spec features checkpoint`, in the shapes that callers parse."""
+"""The commands beside a life (`list ps events update exec spec features checkpoint`), in the shapes callers parse."""
 
 from __future__ import annotations
 

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    from sampan.container import ending
-
     force = arguments.on("force")
     try:
-        ending.delete(find(context, arguments.operands[0]), context.states, force=force)
+        entry = find(context, arguments.operands[0])
+        from sampan.container.ending import delete
+
+        delete(entry, context.states, force=force)
     except NotFound:
         if not force:
             raise

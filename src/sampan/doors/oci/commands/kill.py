@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    from sampan.container import ending
-
     container_id, *rest = arguments.operands
     entry = find(context, container_id)
     number = number_of(rest[0] if rest else "SIGTERM")
+    from sampan.container import ending
+
     if arguments.on("all"):
         ending.signal_all(entry, number)
     else:
