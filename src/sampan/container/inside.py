@@ -45,7 +45,7 @@ def execute(
 
     Args:
         mode: `stdio.INHERIT` or `stdio.NOWHERE`.
-        console_fd: a connection to the console socket; closed. preserved: how many descriptors from 3 up it keeps.
+        console_fd: a connection to the console socket. preserved: how many descriptors from 3 up it keeps.
 
     Raises:
         Precondition: the container is not running. SampanError: what stopped the start.
@@ -65,7 +65,7 @@ def execute(
             spaces,
         )
     finally:
-        for fd in (root, *fds.values(), *([console_fd] if console_fd >= 0 else [])):
+        for fd in (root, *fds.values()):
             os.close(fd)
 
 

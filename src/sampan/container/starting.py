@@ -99,7 +99,7 @@ def create(entry: Entry, roots: Roots, *, console_fd: int = -1, preserved: int =
     The process goes on loading the workload and waits for `begin`. It is nobody's child but the caller's reaper's.
 
     Args:
-        console_fd: a connection to the console socket; closed. preserved: how many descriptors from 3 up it keeps.
+        console_fd: a connection to the console socket. preserved: how many descriptors from 3 up it keeps.
 
     Raises:
         SampanError: what stopped it; nothing of the process is left then.
@@ -115,9 +115,6 @@ def create(entry: Entry, roots: Roots, *, console_fd: int = -1, preserved: int =
             except ChildProcessError:  # it had made way for another one
                 pass
             raise
-        finally:
-            if console_fd >= 0:
-                os.close(console_fd)
 
 
 def begin(entry: Entry) -> None:

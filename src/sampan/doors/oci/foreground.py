@@ -33,8 +33,8 @@ class Foreground:
     """Holds this process's signals and terminal for as long as the container runs; a context manager.
 
     Attributes:
-        console_fd: a connection that takes the container's terminal; -1 where none is wanted. Whoever uses it
-            closes it.
+        console_fd: a connection that takes the container's terminal; -1 where none is wanted. It is
+            closed when the terminal was taken.
     """
 
     def __init__(self, *, terminal: bool) -> None:
@@ -131,6 +131,8 @@ class Foreground:
         """The master that the container sent; -1 for a container without a terminal."""
         if self._ours is None:
             return -1
+        os.close(self.console_fd)  # the container's process has it now
+        self.console_fd = -1
         _, ancillary, _, _ = self._ours.recvmsg(64, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
         self._ours.close()
         if not ancillary:

@@ -18,7 +18,7 @@ def console(arguments: Arguments, *, terminal: bool, given: int) -> int:
     """A connection that takes the terminal's master; -1 where the process has no terminal.
 
     Args:
-        given: a connection that the caller has anyhow, else -1; closed where nobody will use it.
+        given: a connection that the caller has anyhow, else -1.
 
     Raises:
         Invalid: a terminal that nobody takes, or somebody who takes one and there is none.
@@ -27,8 +27,6 @@ def console(arguments: Arguments, *, terminal: bool, given: int) -> int:
     if not terminal:
         if path:
             raise Invalid("a console socket is of use only where process.terminal is true")
-        if given >= 0:
-            os.close(given)
         return -1
     if path:
         from sampan.container.console import connect
