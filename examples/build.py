@@ -22,6 +22,7 @@ C_GUESTS = (
     "02-http-server/http-server",
     "05-toolbox/toolbox",
     "06-wasi-example/wasi-example",
+    "07-runtimetest/runtimetest",
 )
 
 

