@@ -234,8 +234,8 @@ class Manager:
 
     def __init__(self) -> None:
         try:
-            from jeepney import DBusAddress  # type: ignore[import-untyped]
-            from jeepney.io.blocking import open_dbus_connection  # type: ignore[import-untyped]
+            from jeepney import DBusAddress
+            from jeepney.io.blocking import open_dbus_connection
         except ImportError as error:
             raise Unimplemented(
                 "systemd's cgroup driver needs the package jeepney", fix="install it, or use cgroupfs"
@@ -287,7 +287,7 @@ class Manager:
             TimedOut: the job does not end.
         """
         from jeepney import MatchRule
-        from jeepney.bus_messages import message_bus  # type: ignore[import-untyped]
+        from jeepney.bus_messages import message_bus
 
         path, _, interface = MANAGER
         rule = MatchRule(type="signal", path=path, interface=interface, member="JobRemoved")
