@@ -71,7 +71,9 @@ class Runtime:
                 process.kill()
                 process.wait()
                 raise
-            done = Done(code, out.read_text(errors="replace"), err.read_text(errors="replace"))
+            done = Done(
+                code, out.read_bytes().decode(errors="replace"), err.read_bytes().decode(errors="replace")
+            )
             assert "Traceback" not in done.err, done.err
             return done
 
