@@ -53,20 +53,22 @@ def execute(
     _check_running(entry)
     wish = Wish(mode, console_fd=console_fd, preserved=preserved)
     root, fds = _world_of(entry)
-    spaces = Spaces.joining(fds)
+    end = -1
     try:
+        end = _end_of(entry)  # here, as another pid namespace has another number for it
         return _fork(
             lambda starter: launch(
-                lambda: _prepare(entry, roots, wanted, keep_stdin, wish, starter, root, fds),
+                lambda: _prepare(entry, roots, wanted, keep_stdin, wish, starter, root, fds, end),
                 starter,
                 lambda _: None,
                 f"exec in container {entry.container.name}",
             ),
-            spaces,
+            Spaces.joining(fds),
         )
     finally:
-        for fd in (root, *fds.values()):
-            os.close(fd)
+        for fd in (root, *fds.values(), end):
+            if fd >= 0:
+                os.close(fd)
 
 
 def reap_execution(pid: int) -> Exit:
@@ -84,8 +86,9 @@ def _prepare(
     starter: Starter,
     root: int,
     fds: dict[int, int],
+    end: int,
 ) -> Run:
-    signals = begin([starter.fd, *wish.kept, root, *fds.values()])
+    signals = begin([starter.fd, *wish.kept, root, *fds.values(), end])
     spec = entry.spec.replace(process=wanted)
     container = entry.container.replace(module="")
     world = walls.join(container, spec, root, private=bool(fds))
@@ -99,7 +102,7 @@ def _prepare(
     else:
         stdio.arrange(wish.mode, keep_stdin=keep_stdin, terminal=False)
     supervisor = Supervisor(lambda: program.run(grants), signals, stdio.Ends(), None, None, {})
-    supervisor.end_with(_end_of(entry))
+    supervisor.end_with(end)
     warm_up()
     Spaces.joining(fds).enter(starter)
     walls.jail(world)
