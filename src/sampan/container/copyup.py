@@ -34,7 +34,7 @@ def copy_up(source: int, target: int) -> None:
         for path in folders[1:]:  # a folder's time changes with what is made in it
             _copy_times(source, target, path)
     except OSError as error:
-        raise from_os_error(error, "copy the image's files to the tmpfs (tmpcopyup)") from error
+        raise from_os_error(error, "copy the image's files") from error
 
 
 def _copy_folder(source: int, target: int, path: str) -> list[str]:

@@ -101,8 +101,8 @@ def clues_of(fd: int, name: str, spec: Spec) -> Clues:
     )
 
 
-def verdict_of(spec: Spec, bundle: str) -> Verdict:
-    """What the workload of a bundle is, told from outside, before anything of the container is made.
+def clues_of_bundle(spec: Spec, bundle: str) -> Clues:
+    """What can be known of a bundle's workload from outside, before anything of the container is made.
 
     The root filesystem is looked at, and what the spec's binds will put there. A file that cannot be found or read
     leaves the annotations to decide, else the bundle is a Linux one.
@@ -119,9 +119,14 @@ def verdict_of(spec: Spec, bundle: str) -> Verdict:
     finally:
         if fd >= 0:
             os.close(fd)
-    return detect(
-        Clues(handler=spec.annotations.get(HANDLER, ""), annotations=spec.annotations, head=head, name=name)
+    return Clues(
+        handler=spec.annotations.get(HANDLER, ""), annotations=spec.annotations, head=head, name=name
     )
+
+
+def verdict_of(spec: Spec, bundle: str) -> Verdict:
+    """Whether a bundle is for us, or for the runtime for Linux containers."""
+    return detect(clues_of_bundle(spec, bundle))
 
 
 def _open_in_bundle(spec: Spec, bundle: str) -> int:

@@ -116,11 +116,11 @@ class Restarts(Record):
 
 _ID_FIRST = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
 _ID_REST = _ID_FIRST | frozenset("_.+-")
-MAX_ID = 1024
+MAX_ID = 255  # it names a folder
 
 
 def check_name(name: str, what: str = "container name") -> str:
-    """`name`, when it is fit to be an id or a name: `[A-Za-z0-9][A-Za-z0-9_.+-]*`, at most 1024 characters.
+    """`name`, when it is fit to be an id or a name: `[A-Za-z0-9][A-Za-z0-9_.+-]*`, at most 255 characters.
 
     Raises:
         Invalid: anything else, so that a name can never be a path.

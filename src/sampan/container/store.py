@@ -176,7 +176,7 @@ class Containers:
         durable.make_dir(self.folder)
         with FileLock(f"{self.folder}/.lock"):
             self._check_free(container.name)
-            temporary = f"{self.folder}/.new-{container.id}"
+            temporary = f"{self.folder}/.new-{os.urandom(8).hex()}"
             try:
                 os.mkdir(temporary, 0o700)
                 for name in ("upper", "work", "rootfs"):

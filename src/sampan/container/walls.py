@@ -296,7 +296,7 @@ def _become(process: Process, network: bool) -> None:
     keep = [c for c in granted if c in USABLE_CAPABILITIES and (network or c != "CAP_NET_BIND_SERVICE")]
     user = process.user or User()
     if os.geteuid() == 0:
-        privileges.set_user(user.uid, user.gid, user.additional_gids, keep_capabilities=bool(keep))
+        privileges.set_user(user.uid, user.gid, user.additional_gids, keep_capabilities=True)
     else:
         keep = []
     privileges.drop_capabilities(keep)

@@ -72,7 +72,16 @@ def load(source: Source, world: World, roots: Roots, engine: Engine | None) -> t
     finally:
         os.close(source.fd)
     args = [entrypoint.path, *process.args[1:]]
-    return program, Grants(args, process.env, world.preopens, container.network or Network(), limits)
+    return program, Grants(
+        args, _environment(process), world.preopens, container.network or Network(), limits
+    )
+
+
+def _environment(process: Process) -> list[str]:
+    """The spec's, with PWD where it has none: WASI has no working directory, and some guests ask for it there."""
+    if process.cwd in ("", "/") or any(entry.startswith("PWD=") for entry in process.env):
+        return process.env
+    return [*process.env, f"PWD={process.cwd}"]
 
 
 def _cache(roots: Roots) -> CodeCache:

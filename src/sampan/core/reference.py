@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.core.digest import Digest, parse_digest
+from sampan.core.digest import parse_digest
 from sampan.core.errors import Invalid
 from sampan.core.record import Record
 
@@ -88,11 +88,6 @@ def parse_reference(text: str) -> Reference:
     for component in repository.split("/"):
         _check_component(component, refuse)
     return Reference(registry, repository, tag, digest)
-
-
-def reference_with_digest(reference: Reference, digest: Digest) -> Reference:
-    """`name@digest` of the same repository."""
-    return Reference(reference.registry, reference.repository, "", digest)
 
 
 def _check_registry(host: str, refuse: object) -> None:

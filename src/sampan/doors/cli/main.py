@@ -35,7 +35,7 @@ GLOBAL_OPTIONS = [
     HELP.replace(short="h"),
 ]
 STARTS_A_WORKLOAD = frozenset({"run", "create", "exec", "start"})
-USAGE, FAILURE, OUR_FAILURE = 125, 1, 125
+USAGE, FAILURE = 125, 1
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 

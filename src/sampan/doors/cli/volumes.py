@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
+from sampan.container.copyup import copy_up
 from sampan.container.store import new_id
-from sampan.core.errors import NotFound, SampanError
+from sampan.core.errors import Exists, NotFound, SampanError
 from sampan.core.spec.runtime import Mount
 from sampan.linux import durable
 from sampan.linux.paths import open_in_root
@@ -68,26 +69,39 @@ class Volumes:
         name = wish.source or new_id()
         path = f"{self._roots.data}/volumes/{name}"
         if not os.path.isdir(path):
-            durable.make_dir(f"{self._roots.data}/volumes")
-            durable.make_dir(path, 0o755)
-            self._copy_up(wish.target, path)
+            self._make_volume(path, wish.target)
         if not wish.source:
             self.anonymous.append(path)
         return path
 
-    def _copy_up(self, target: str, volume: str) -> None:
-        import shutil
+    def _make_volume(self, path: str, target: str) -> None:
+        """A volume is whole or not there: it gets its name when all of the image's files are in it."""
+        folder = f"{self._roots.data}/volumes"
+        durable.make_dir(folder)
+        temporary = f"{folder}/{durable.temporary_name()}"
+        durable.make_dir(temporary, 0o755)
+        try:
+            self._copy_up(target, temporary)
+            durable.move(temporary, path)
+        except Exists:  # somebody else made it meanwhile
+            durable.remove_tree(temporary)
+        except BaseException:
+            durable.remove_tree(temporary)
+            raise
 
+    def _copy_up(self, target: str, volume: str) -> None:
         if not self._rootfs:
             return
         root = os.open(self._rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             source = open_in_root(root, target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except SampanError:
+        except SampanError:  # the image has nothing there
             return
         finally:
             os.close(root)
+        copy = os.open(volume, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            shutil.copytree(f"/proc/self/fd/{source}", volume, symlinks=True, dirs_exist_ok=True)
+            copy_up(source, copy)
         finally:
             os.close(source)
+            os.close(copy)

@@ -9,7 +9,7 @@ from ctypes import byref, c_char
 from errno import EFAULT, EINVAL
 
 from sampan.engine.binding import EXTERN_MEMORY, C, Extern
-from sampan.engine.sockets.interface import MOST_VECTORS, U16, U32, VECTOR, refuse
+from sampan.engine.sockets.interface import MOST_VECTORS, U32, VECTOR, refuse
 
 
 class GuestMemory:
@@ -69,6 +69,3 @@ class GuestMemory:
 
     def put_u32(self, start: int, value: int) -> None:
         U32.pack_into(self.slice(start, 4), 0, value)
-
-    def put_u16(self, start: int, value: int) -> None:
-        U16.pack_into(self.slice(start, 2), 0, value)

@@ -85,40 +85,12 @@ def _head(path: str) -> bytes:
 
 
 def _bundle(folder: str) -> Subject:
-    from sampan.core import strictjson
-    from sampan.core.spec.runtime import Process, Spec
+    from sampan.container.bundle import read_bundle
+    from sampan.container.finding import clues_of_bundle
+    from sampan.core.spec.runtime import Process
 
-    path = f"{folder}/config.json"
-    try:
-        with open(path, "rb") as file:
-            data = file.read(strictjson.MAX_BYTES + 1)
-    except OSError as error:
-        raise from_os_error(error, "read the bundle") from error
-    spec = Spec.from_json(strictjson.loads(data, what=path))
-    command = (spec.process or Process()).args
-    clues = Clues(annotations=spec.annotations, name=command[0] if command else "")
-    if spec.root is not None and command:
-        clues.head = _head_in_root(os.path.join(folder, spec.root.path), command[0])
-    return Subject("bundle", folder, clues, command)
-
-
-def _head_in_root(root: str, name: str) -> bytes | None:
-    """The first bytes of a file in a root filesystem, whose links lead nowhere outside; None if it cannot be read."""
-    from sampan.core.errors import SampanError
-    from sampan.linux.paths import open_regular_in_root
-
-    try:
-        root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fd = open_regular_in_root(root_fd, name.partition("#")[0])
-    except SampanError:
-        return None
-    finally:
-        os.close(root_fd)
-    with open(fd, "rb") as file:
-        return file.read(HEAD)
+    spec = read_bundle(os.path.abspath(folder))
+    return Subject("bundle", folder, clues_of_bundle(spec, folder), (spec.process or Process()).args)
 
 
 def _image(context: Context, text: str, platform: str) -> Subject:
