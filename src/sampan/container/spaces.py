@@ -104,6 +104,8 @@ class Spaces:
         for flag, path in self.joined:
             if not flag & FOR_CHILDREN or self.has_user:
                 _join(flag, path)
+            if flag == NEWUSER and namespaces.has_root():
+                namespaces.become_root()
         if self.made & NEWUSER:
             self._make_user_namespace(starter)
         if self.has_user:
@@ -122,10 +124,10 @@ class Spaces:
             raise Precondition("the ids of a user namespace can only be mapped while a container is started")
         else:
             starter.ask("maps")
+        if namespaces.has_root():
+            namespaces.become_root()
 
     def _go_on_in_child(self, starter: Starter | None) -> None:
-        if any(mapping.container_id == 0 for mapping in self._maps[0]) or not self.made & NEWUSER:
-            namespaces.become_root()
         if self.made & FOR_CHILDREN:
             namespaces.unshare(self.made & FOR_CHILDREN)
         if not self.all & FOR_CHILDREN:

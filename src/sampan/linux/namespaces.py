@@ -72,6 +72,12 @@ def map_user(uid: int, gid: int) -> None:
         raise from_os_error(error, f"map the user {uid}:{gid} into its namespace") from error
 
 
+def has_root() -> bool:
+    """Whether the user namespace that this process is in maps the id 0."""
+    with open("/proc/self/uid_map", "rb") as file:
+        return any(line.split()[0] == b"0" for line in file)
+
+
 def become_root() -> None:
     """Become the root of the user namespace that was just entered, with its capabilities in it.
 

@@ -10,7 +10,7 @@ import os
 
 from sampan.core.errors import Invalid, NotFound, Precondition, from_os_error
 from sampan.core.record import Record
-from sampan.linux import procfs, syscalls
+from sampan.linux import syscalls
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -170,6 +170,8 @@ def set_oom_score_adj(value: int) -> None:
     """
     if not -1000 <= value <= 1000:
         raise Invalid(f"the oom_score_adj {value} is not -1000 to 1000")
+    from sampan.linux import procfs
+
     try:
         with open("/proc/self/oom_score_adj", "rb") as file:
             if int(file.read()) == value:

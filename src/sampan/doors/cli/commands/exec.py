@@ -60,12 +60,14 @@ def _process(context: Context, args: Arguments, entry: Entry) -> Process:
         raise Invalid(f"the working directory {cwd[:80]!r} must start with '/'")
     given = read_environment(args.values("env-file"), args.values("env"), context.env)
     terminal = ["TERM=xterm"] if args.on("tty") else []
+    user = _user(args.value("user"), container.lower) if args.given("user") else own.user
     return own.replace(
         args=args.operands[1:],
         cwd=cwd,
         env=merge(terminal, own.env, given),
         terminal=False,
-        user=_user(args.value("user"), container.lower) if args.given("user") else own.user,
+        user=user,
+        capabilities=own.capabilities if user is None or user.uid == 0 else None,
     )
 
 
