@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sampan.core.commandline import Command, switch
-from sampan.core.errors import NotFound
+from sampan.core.errors import DataLoss, NotFound
 from sampan.doors.oci.listing import COMMANDS
 from sampan.doors.oci.target import find
 
@@ -23,6 +23,12 @@ def run(context: Context, arguments: Arguments) -> int:
     except NotFound:
         if not force:
             raise
+    except DataLoss:
+        if not force:
+            raise
+        from sampan.doors.oci.broken import remove
+
+        remove(arguments.operands[0], context.states)
     return 0
 
 
