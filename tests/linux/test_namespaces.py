@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 
 from sampan.core.errors import Denied, Invalid, Precondition
 from sampan.linux import namespaces
-from sampan.linux.namespaces import can_unshare_user, enter, map_user, unshare
+from sampan.linux.namespaces import can_unshare_user, enter, map_user, raise_loopback, unshare
 
 
 def name(kind, pid="self"):
@@ -125,3 +126,14 @@ def test_a_plain_user_names_no_host(nobody, in_child):
         return False
 
     assert in_child(attempt, user=nobody)
+
+
+def test_a_new_network_namespace_has_a_loopback_interface_once_it_is_raised(as_root, in_child):
+    def connect_to_self():
+        unshare(namespaces.NEWNET)
+        raise_loopback()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=5).close()
+        return True
+
+    assert in_child(connect_to_self)

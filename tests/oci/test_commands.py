@@ -173,7 +173,7 @@ def test_exec_takes_a_process_document(oci: Runtime) -> None:
     document = oci.folder / "process.json"
     process = {"args": ["/app.wasm", "env"], "env": ["ONLY=this"], "cwd": "/", "user": {"uid": 0, "gid": 0}}
     document.write_text(json.dumps(process))
-    assert oci.ok("exec", "--process", str(document), container_id) == "ONLY=this\n"
+    assert oci.ok("exec", "--process", str(document), container_id) == "ONLY=this\nHOME=/\n"
     document.write_text(json.dumps(process | {"args": []}))
     assert "args" in oci.refused("exec", "-p", str(document), container_id, code=255)
     document.write_text("[]")

@@ -12,7 +12,7 @@ import os
 from sampan.core.errors import Precondition, from_os_error
 from sampan.core.spec.runtime import IdMapping, Linux, Namespace
 from sampan.linux import namespaces
-from sampan.linux.namespaces import NAMES, NEWCGROUP, NEWPID, NEWTIME, NEWUSER
+from sampan.linux.namespaces import NAMES, NEWCGROUP, NEWNET, NEWPID, NEWTIME, NEWUSER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,6 +113,8 @@ class Spaces:
         rest = self.made & ~(NEWUSER | FOR_CHILDREN | NEWCGROUP)
         if rest:
             namespaces.unshare(rest)
+        if rest & NEWNET:  # as runc does it: servers and clients of one container meet there
+            namespaces.raise_loopback()
 
     def _make_user_namespace(self, starter: Starter | None) -> None:
         uid, gid = os.geteuid(), os.getegid()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from sampan.container.environment import with_home, with_working_directory
 from sampan.container.finding import Entrypoint, check_is_wasm, open_file, open_workload, parse_entrypoint
 from sampan.core.record import Record
 from sampan.core.spec.runtime import Process
@@ -72,16 +73,10 @@ def load(source: Source, world: World, roots: Roots, engine: Engine | None) -> t
     finally:
         os.close(source.fd)
     args = [entrypoint.path, *process.args[1:]]
-    return program, Grants(
-        args, _environment(process), world.preopens, container.network or Network(), limits
-    )
-
-
-def _environment(process: Process) -> list[str]:
-    """The spec's, with PWD where it has none: WASI has no working directory, and some guests ask for it there."""
-    if process.cwd in ("", "/") or any(entry.startswith("PWD=") for entry in process.env):
-        return process.env
-    return [*process.env, f"PWD={process.cwd}"]
+    if container.bundle:  # elsewhere, HOME is the door's business
+        process = with_home(process, world.root)
+    env = with_working_directory(process)
+    return program, Grants(args, env, world.preopens, container.network or Network(), limits)
 
 
 def _cache(roots: Roots) -> CodeCache:

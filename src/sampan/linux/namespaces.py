@@ -25,6 +25,7 @@ NAMES = {
 }  # fmt: skip
 """OCI's names of the namespaces."""
 MAX_NAME = 64  # of a host and a domain
+SIOCSIFFLAGS, UP = 0x8914, 1
 
 
 def unshare(flags: int) -> None:
@@ -119,6 +120,26 @@ def _set_name(call: str, field: str, name: str) -> None:
         syscalls.call(call, raw, len(raw))
     except OSError as error:
         raise from_os_error(error, f"set the {field} {name!r}") from error
+
+
+def raise_loopback() -> None:
+    """Make 127.0.0.1 work in the network namespace that was just made.
+
+    Raises:
+        Denied: not allowed to.
+    """
+    import _socket
+    import fcntl
+
+    request = b"lo".ljust(16, b"\0") + UP.to_bytes(2, "little") + bytes(22)  # struct ifreq
+    try:
+        socket = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
+        try:
+            fcntl.ioctl(socket.fileno(), SIOCSIFFLAGS, request)
+        finally:
+            socket.close()
+    except OSError as error:
+        raise from_os_error(error, "raise the loopback interface") from error
 
 
 def can_unshare_user() -> bool:

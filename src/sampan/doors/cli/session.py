@@ -63,15 +63,20 @@ class SignalPipe:
         os.close(self._write)
 
 
-def wait_for_child(pid: int, send: Callable[[int], None]) -> None:
+def catch_signals() -> SignalPipe:
+    """From here on signals wait for `wait_for_child`: none may end us between a child's start and that."""
+    return SignalPipe(PASSED_ON)
+
+
+def wait_for_child(pid: int, signals: SignalPipe, send: Callable[[int], None]) -> None:
     """Waits until a child that has our own descriptors has ended; the caller reaps it.
 
     Args:
+        signals: caught since before the child was started; closed.
         send: is called with the number of each signal that comes meanwhile; SIGKILL for a second Ctrl-C.
     """
     from sampan.linux.processes import open_pidfd
 
-    signals = SignalPipe(PASSED_ON)
     pidfd = open_pidfd(pid)
     try:
         poll = select.poll()

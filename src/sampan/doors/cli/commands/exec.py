@@ -32,9 +32,10 @@ def run(context: Context, args: Arguments) -> int:
         inside.execute(entry, context.roots, process, keep_stdin=False, mode=stdio.NOWHERE)
         publish_container(context.roots, entry.container, "exec_start")
         return 0
+    signals = session.catch_signals()
     pid = inside.execute(entry, context.roots, process, keep_stdin=args.on("interactive"))
     publish_container(context.roots, entry.container, "exec_start")
-    session.wait_for_child(pid, lambda number: os.kill(pid, number))
+    session.wait_for_child(pid, signals, lambda number: os.kill(pid, number))
     code = inside.reap_execution(pid).code
     publish_container(context.roots, entry.container, "exec_die", exitCode=str(code))
     return code

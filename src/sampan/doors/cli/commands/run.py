@@ -57,9 +57,10 @@ def _in_foreground(context: Context, entry: Entry, wishes: session.Wishes) -> in
     terminal = process is not None and process.terminal
     session.flush()
     if container.auto_remove and not terminal and wishes.stdout and wishes.stderr:
+        signals = session.catch_signals()
         pid = starting.start_here(entry, roots, stdio.INHERIT)
         _mention_missing(context, entry)
-        session.wait_for_child(pid, lambda number: session.pass_on(entry, roots, number))
+        session.wait_for_child(pid, signals, lambda number: session.pass_on(entry, roots, number))
         code = reaper.reap(entry, roots, pid).code
         ending.discard(entry, roots)
         return code
