@@ -291,9 +291,13 @@ def test_C4_the_walk_and_openat2_agree_on_every_path(root, names, flags):
     "path", ["new/deep/file", "/file", "dirlink/new", "../../over/file", "etc/file", "abs"]
 )
 def test_C11_a_file_is_made_in_the_root_or_found_there(root, path):
-    fd = make_file_in_root(root, path)
-    assert stat.S_ISREG(os.fstat(fd).st_mode)
-    assert os.path.samestat(os.fstat(fd), os.fstat(open_in_root(root, path, os.O_PATH)))
+    made, found = make_file_in_root(root, path), open_in_root(root, path, os.O_PATH)
+    try:
+        assert stat.S_ISREG(os.fstat(made).st_mode)
+        assert os.path.samestat(os.fstat(made), os.fstat(found))
+    finally:
+        os.close(made)
+        os.close(found)
 
 
 @pytest.mark.parametrize(("path", "kind"), [

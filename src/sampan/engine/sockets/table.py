@@ -5,6 +5,7 @@ The host's descriptors are finite and shared with the rest of the process, so a 
 
 from __future__ import annotations
 
+import os
 from _socket import (
     AF_INET,
     IPPROTO_IPV6,
@@ -130,7 +131,7 @@ class Table:
         self._free: list[int] = []
         limit, _ = getrlimit(RLIMIT_NOFILE)
         limit = MOST_DESCRIPTORS if limit == RLIM_INFINITY else min(limit, MOST_DESCRIPTORS)
-        self._most = max(limit - KEPT_FOR_THE_HOST, 0)
+        self._most = max(limit - _open_descriptors() - KEPT_FOR_THE_HOST, 0)
 
     def get(self, descriptor: int) -> GuestSocket:
         """
@@ -172,3 +173,10 @@ class Table:
             left.close()
         self._sockets.clear()
         self._free.clear()
+
+
+def _open_descriptors() -> int:
+    """About how many there are now: the kernel gives the lowest number that is free."""
+    lowest = os.dup(2)
+    os.close(lowest)
+    return lowest
