@@ -58,7 +58,9 @@ class Places:
     def assert_untouched(self) -> None:
         """Nothing but the volume that may be written has changed."""
         now = self._census()
-        changed = {name for name in now.keys() | self._before.keys() if now.get(name) != self._before.get(name)}
+        changed = {
+            name for name in now.keys() | self._before.keys() if now.get(name) != self._before.get(name)
+        }
         assert not changed
 
     def mounts(self, *, recursive: bool = False) -> list[dict[str, object]]:
@@ -68,7 +70,9 @@ class Places:
             recursive: whether all of these are bound with what is mounted below, as a user namespace wants it.
         """
         volumes = [("rw", self.rw, ["bind", "rw", "dev", "suid"]), ("ro", self.ro, ["rbind", "ro"])]
-        kernel = [(name, Path(source), ["rbind" if recursive else kind]) for name, (source, kind) in KERNEL.items()]
+        kernel = [
+            (name, Path(source), ["rbind" if recursive else kind]) for name, (source, kind) in KERNEL.items()
+        ]
         kernel.append(("environ-of-1", Path("/proc/1/environ"), ["bind"]))
         return [
             {"destination": f"/{name}", "type": "bind", "source": str(source), "options": options}

@@ -16,7 +16,9 @@ from ..cli.conftest import Harbour
 from ..oci.conftest import Runtime
 from .places import GUESTS, KERNEL, Places, verdicts
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the image has device nodes, which root alone can make")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0, reason="the image has device nodes, which root alone can make"
+)
 
 FAR_AWAY = [
     "huge-vector", "vector-over-the-end", "most-vectors", "vectors-at-the-end", "random", "huge-random", "arguments",
@@ -25,7 +27,8 @@ FAR_AWAY = [
 TRAP = 134
 SET_ID = stat.S_ISUID | stat.S_ISGID
 NOT_IN_IMAGES = ["nodes", "fifo", "socket", "masked", "masked-file", "environ-of-1"]
-USERS = {"root": (0, []), "a-user": (1000, []), "a-user-namespace": (0, [0])}
+USERS = {"root": (0, False), "a-user": (1000, False), "a-user-namespace": (0, True)}
+"""Their id, and whether they have a user namespace; its root is the host's, who could do the most harm."""
 
 
 @pytest.fixture
@@ -37,16 +40,16 @@ def listening() -> Iterator[socket.socket]:
 
 
 def bundle(oci: Runtime, places: Places, guest: str, *args: str, user: str = "root") -> Path:
-    uid, shift = USERS[user]
+    uid, mapped = USERS[user]
 
     def change(document: dict[str, Any]) -> None:
         document["process"] |= {"user": {"uid": uid, "gid": uid}, "capabilities": _every_capability()}
-        document["mounts"] += places.mounts(recursive=bool(shift))
+        document["mounts"] += places.mounts(recursive=mapped)
         linux = document["linux"]
         linux["maskedPaths"] += ["/masked", "/masked-file"]
         linux["readonlyPaths"] += ["/fixed"]
-        if shift:
-            ids = [{"containerID": 0, "hostID": 200000, "size": 65536}]
+        if mapped:
+            ids = [{"containerID": 0, "hostID": 0, "size": 65536}]
             linux["namespaces"].append({"type": "user"})
             linux |= {"uidMappings": ids, "gidMappings": ids}
 
@@ -54,9 +57,8 @@ def bundle(oci: Runtime, places: Places, guest: str, *args: str, user: str = "ro
     folder = oci.bundle("/guest.wasm", *args, change=change)
     shutil.rmtree(folder / "rootfs")
     (folder / "rootfs").symlink_to(places.rootfs)
-    owner = 200000 if shift else uid
     for path in (places.rw, *places.rw.iterdir()):
-        os.chown(path, owner, owner, follow_symlinks=False)
+        os.chown(path, uid, uid, follow_symlinks=False)
     os.chmod(places.rw / "set-id", 0o6755)  # a change of owner takes the bits away
     places.prepared()
     return folder
@@ -95,7 +97,11 @@ def test_W13_W14_W15_W16_no_attempt_through_wasi_leaves_sampan_run(harbour: Harb
     (image / "Dockerfile").write_text('FROM scratch\nCOPY . /\nENTRYPOINT ["/guest.wasm"]\n')
     harbour.ok("build", "-q", "-t", "guest", str(image))
     places.prepared()
-    volumes = [f"{places.rw}:/rw", f"{places.ro}:/ro:ro", *(f"{s}:/{name}" for name, (s, _) in KERNEL.items() if name != "c")]
+    volumes = [
+        f"{places.rw}:/rw",
+        f"{places.ro}:/ro:ro",
+        *(f"{s}:/{name}" for name, (s, _) in KERNEL.items() if name != "c"),
+    ]
     flags = [word for volume in volumes for word in ("-v", volume)]
     done = harbour("run", "--rm", "--read-only", *flags, "guest", str(places.outside))
     assert done.returncode == 0, done.stderr
