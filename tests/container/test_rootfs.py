@@ -370,7 +370,7 @@ def test_tmpcopyup_that_does_not_fit_is_an_error(place):
 
     (kind, text), left = in_root(body, place)
     assert kind == Exhausted.kind
-    assert "/big" in text and "tmpcopyup" in text
+    assert "/big" in text and "copy the image's files" in text
     assert left == ["file"]
 
 

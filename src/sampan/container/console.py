@@ -7,9 +7,9 @@ stream socket and sends one message with the descriptor of the master in it.
 from __future__ import annotations
 
 import _socket
-import array
 import fcntl
 import os
+import sys
 import termios
 
 from sampan.container.stdio import resize
@@ -52,7 +52,7 @@ def give_terminal(socket_fd: int, size: ConsoleSize | None) -> None:
         if size is not None and size.height and size.width:
             resize(slave, size.height, size.width)
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
-        client.sendmsg([NAME], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", [master]))])
+        client.sendmsg([NAME], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, master.to_bytes(4, sys.byteorder))])
     except OSError as error:
         raise Precondition(f"the terminal cannot be handed over: {error.strerror}") from error
     finally:

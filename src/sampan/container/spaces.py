@@ -169,13 +169,14 @@ def _open(path: str) -> int:
 
 
 def own_namespaces(resources: Resources) -> Linux:
-    """The Linux part of a spec that no other runtime wrote: namespaces that every user can have.
+    """The Linux part of a spec that no other runtime wrote.
 
-    For a plain user one of users comes first, with this user alone in it.
+    For a plain user a namespace of users comes first, with this user alone in it, and there is none of pids: that would
+    take another process for each container.
     """
     kinds = ["mount", "ipc", "uts"]
     if os.geteuid() == 0:
-        return Linux(resources, namespaces=[Namespace(kind) for kind in kinds])
+        return Linux(resources, namespaces=[Namespace(kind) for kind in (*kinds, "pid", "cgroup")])
     return Linux(
         resources,
         namespaces=[Namespace(kind) for kind in ("user", *kinds)],

@@ -31,14 +31,24 @@ CHUNK = 64 << 10
 MAX_CLIENTS = 64
 SIGKILL = 9
 ENDING_SIGNALS = (
-    _signal.SIGTERM,
-    _signal.SIGINT,
     _signal.SIGHUP,
+    _signal.SIGINT,
     _signal.SIGQUIT,
+    _signal.SIGABRT,
     _signal.SIGUSR1,
     _signal.SIGUSR2,
     _signal.SIGALRM,
+    _signal.SIGTERM,
+    _signal.SIGSTKFLT,
+    _signal.SIGXCPU,
+    _signal.SIGVTALRM,
+    _signal.SIGPROF,
+    _signal.SIGIO,
+    _signal.SIGPWR,
+    *range(_signal.SIGRTMIN, _signal.SIGRTMAX + 1),
 )
+"""All that end a process by default and are no fault of its own: the first process of a pid namespace would not even
+notice those that it does not catch."""
 
 
 class Signals:
