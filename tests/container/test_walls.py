@@ -8,7 +8,7 @@ import pytest
 
 from sampan.container import ending, reaper, starting, stdio
 from sampan.core.errors import Invalid, NotFound, SampanError, Unimplemented
-from sampan.core.spec.runtime import Memory, Mount, Pids, Process, Resources
+from sampan.core.spec.runtime import Capabilities, Memory, Mount, Pids, Process, Resources, User
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -195,14 +195,34 @@ def test_limits_are_in_the_cgroup(world):
 def test_another_user_owns_the_process(world):
     if os.geteuid() != 0:
         pytest.skip("needs root")
-    from sampan.core.spec.runtime import User
-
     process = Process(["/toolbox.wasm", "sleep", "100"], "/", user=User(1234, 5678, additional_gids=[99]))
     entry = world.start(lower=world.rootfs(), process=process)
     status = proc_status(entry.running.pid)
     assert status["Uid"].split() == ["1234"] * 4
     assert status["Gid"].split() == ["5678"] * 4
     assert status["Groups"].split() == ["99"]
+
+
+@pytest.mark.parametrize(
+    ("uid", "capabilities", "may_write"),
+    [
+        (0, Capabilities(effective=["CAP_DAC_OVERRIDE"]), True),
+        (0, Capabilities(), False),
+        (1234, Capabilities(effective=["CAP_DAC_OVERRIDE"], permitted=["CAP_DAC_OVERRIDE"]), False),
+        (1234, Capabilities(permitted=["CAP_DAC_OVERRIDE"], ambient=["CAP_DAC_OVERRIDE"]), True),
+        (1234, Capabilities(ambient=["CAP_DAC_OVERRIDE"]), False),
+    ],
+)
+def test_capabilities_are_those_that_an_executed_program_has(world, uid, capabilities, may_write):
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    lower = world.rootfs()
+    (lower / "anns").mkdir(mode=0o700)
+    os.chown(lower / "anns", 4321, 4321)
+    args = ["/toolbox.wasm", "write", "/anns/new", "x"]
+    process = Process(args, "/", user=User(uid, 0), capabilities=capabilities)
+    _, record = world.run(lower=lower, process=process)
+    assert record.code == (0 if may_write else 1)
 
 
 def test_the_container_folder_is_private(world):

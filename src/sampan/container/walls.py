@@ -14,7 +14,7 @@ from sampan.container import rootfs
 from sampan.container.records import RESOLVER_FILES
 from sampan.container.spaces import Spaces
 from sampan.core.errors import Denied, Exists, Invalid, SampanError, Unimplemented
-from sampan.core.spec.runtime import Linux, Mount, Process, Resources, Spec, User
+from sampan.core.spec.runtime import Capabilities, Linux, Mount, Process, Resources, Spec, User
 from sampan.engine.grants import Preopen
 from sampan.linux import landlock, mounts, namespaces, privileges, processes, seccomp
 from sampan.linux.cgroups import Cgroup
@@ -292,11 +292,24 @@ def become_user(world: World) -> None:
 
 def _become(process: Process, network: bool) -> None:
     """The spec's user, and of its capabilities those that a Wasm process can use."""
-    granted = process.capabilities.effective if process.capabilities is not None else []
-    keep = [c for c in granted if c in USABLE_CAPABILITIES and (network or c != "CAP_NET_BIND_SERVICE")]
+    keep = [
+        c for c in _granted(process) if c in USABLE_CAPABILITIES and (network or c != "CAP_NET_BIND_SERVICE")
+    ]
     user = process.user or User()
     if os.geteuid() == 0:
         privileges.set_user(user.uid, user.gid, user.additional_gids, keep_capabilities=True)
     else:
         keep = []
     privileges.drop_capabilities(keep)
+
+
+def _granted(process: Process) -> list[str]:
+    """What a program has once it is executed: another user than root has the ambient capabilities alone.
+
+    No program is executed here that the kernel would do this for.
+    """
+    capabilities = process.capabilities or Capabilities()
+    user = process.user or User()
+    if user.uid == 0:
+        return capabilities.effective
+    return [c for c in capabilities.ambient if c in capabilities.permitted]
