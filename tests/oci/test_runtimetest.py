@@ -21,6 +21,8 @@ SECONDS = 30
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the bundles have no user namespace")
 
+HOME = ("--env", "HOME=/")  # which the runtime adds, as runc does
+
 
 class Bundle:
     """A bundle with the guest in it, and the commands on its one container."""
@@ -39,7 +41,7 @@ class Bundle:
 
     def expect(self, *args: str) -> None:
         """Writes config.json with a guest that checks `args`."""
-        self.process.setdefault("args", ["/runtimetest.wasm", *args])
+        self.process.setdefault("args", ["/runtimetest.wasm", *HOME, *args])
         spec = self.spec | {"process": self.process, "linux": self.linux, "mounts": self.mounts}
         (self.folder / "config.json").write_text(json.dumps(spec))
 
@@ -87,7 +89,7 @@ def _plain(b: Bundle) -> list[str]:
 
 def _environment(b: Bundle) -> list[str]:
     args = ["--env", "A=b", "--env", "EMPTY=", "--env", "E=a=b c"]
-    expected = "".join(f"{arg}\n" for arg in args)
+    expected = "".join(f"{arg}\n" for arg in (*HOME, *args))
     b.process["env"] = ["A=b", "EMPTY=", "E=a=b c", f"EXPECTED_ARGS={expected}"]
     return args
 
