@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from sampan.core.roots import Roots
     from sampan.core.spec.runtime import Process
 
+ANSWER_SECONDS = 10.0  # for a process that only has to send what it holds
+
 
 def execute(
     entry: Entry,
@@ -202,11 +204,13 @@ def _world_of(entry: Entry) -> tuple[int, dict[int, int]]:
     was written down before the workload began.
 
     Raises:
-        Denied: it is not.
+        Denied: it is not. Unavailable: there is no answer.
     """
-    flags, fds = control.ask(entry.folder, {"do": "world"})
+    flags, fds = control.ask(entry.folder, {"do": "world"}, ANSWER_SECONDS)
     run = entry.running
     try:
+        if not isinstance(flags, list) or any(type(flag) is not int for flag in flags):
+            raise TypeError
         root, spaces = fds[0], dict(zip(flags, fds[1:], strict=True))
         given = {str(flag): identity(fd) for flag, fd in spaces.items()}
         if run is None or (identity(root), given) != (run.root, run.spaces):
