@@ -117,6 +117,7 @@ def _prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, engine: E
         _run_start_hooks(entry, spec, world, pid)
         walls.jail(world)
         os.write(begun, b"!")
+        os.close(begun)  # or a workload could take back that it has begun
 
     if not wish.gated:
         walls.jail(world)
