@@ -38,7 +38,7 @@ ftruncate truncate fallocate fadvise64 fsync fdatasync sync_file_range statfs fs
 munmap mremap madvise brk mincore memfd_create membarrier
 rt_sigaction rt_sigprocmask rt_sigreturn rt_sigtimedwait rt_sigpending rt_sigsuspend
 sigaltstack restart_syscall
-futex sched_yield sched_getaffinity set_robust_list get_robust_list rseq set_tid_address exit exit_group
+futex sched_yield sched_getaffinity set_robust_list rseq set_tid_address exit exit_group
 gettid getpid getppid getuid geteuid getgid getegid getgroups
 getresuid getresgid uname sysinfo getrusage times
 clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time getrandom getrlimit
