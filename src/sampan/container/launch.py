@@ -37,14 +37,23 @@ class Run:
     """A process that is ready to run its workload.
 
     Args:
-        exit_fd: takes the exit record; -1 for none.
+        exit_fd: takes the exit record; -1 for none. lasting: whether that must outlive a reboot.
         patience: how long, in seconds, the workload waits for somebody to attach before it begins.
     """
 
-    def __init__(self, supervisor: Supervisor, exit_fd: int, limits: Limits, patience: float = 0.0) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        exit_fd: int,
+        limits: Limits,
+        patience: float = 0.0,
+        *,
+        lasting: bool = True,
+    ) -> None:
         self._supervisor = supervisor
         self._exit_fd = exit_fd
         self._patience = patience
+        self._lasting = lasting
         self._stack = max(STACK, limits.stack + STACK_HEADROOM)
 
     def serve(self) -> int:
@@ -63,7 +72,7 @@ class Run:
         if record.message:
             self._supervisor.write_error(f"{record.message.rstrip()}\n")
         if self._exit_fd >= 0:
-            _write_record(self._exit_fd, strictjson.dumps(record))
+            _write_record(self._exit_fd, strictjson.dumps(record), lasting=self._lasting)
         self._supervisor.finish(record.to_json(), wait=ending is not None)
         return record.code
 
@@ -120,11 +129,12 @@ def warm_up() -> None:
     time.strftime("%Y", time.gmtime(0))
 
 
-def _write_record(fd: int, data: bytes) -> None:
+def _write_record(fd: int, data: bytes, *, lasting: bool) -> None:
     try:
         os.pwrite(fd, data, 0)
         os.ftruncate(fd, len(data))
-        os.fsync(fd)
+        if lasting:
+            os.fsync(fd)
     except OSError:  # the disk: the parent sees the exit code, and records that
         return
 

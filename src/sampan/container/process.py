@@ -17,6 +17,7 @@ from sampan.container.records import Exit, Running
 from sampan.container.starter import Starter, own_pid
 from sampan.container.status import cgroup_of, state_document
 from sampan.container.supervisor import Supervisor
+from sampan.core import strictjson
 from sampan.core.record import Record
 from sampan.linux.processes import boot_id, start_time
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from sampan.core.roots import Roots
     from sampan.core.spec.runtime import Spec
     from sampan.engine.grants import PortMap
-    from sampan.engine.program import Engine
+    from sampan.engine.program import Engine, Program
 
 PATIENCE = 10.0
 
@@ -75,26 +76,28 @@ def _prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, engine: E
     container, spec = entry.container, entry.spec
     cgroup = cgroup_of(container, spec)
     world = walls.World(container, spec)
-    cgroup_first = world.cgroup_first
-    if cgroup_first:
+    files = _Files(entry, wish, spec)
+    loaded: Program | None = None
+    if world.is_out_of_reach:  # nothing of root's is readable from its user namespace: all of it comes before
         walls.enter_cgroup(world, cgroup)
-    walls.build(world, entry.folder, starter)
-    source = workload.find(world)
-    loaded = None
-    if not wish.gated or not workload.is_compiled(source, roots):
-        loaded = workload.load(source, world, roots, engine)  # compiling takes more than a container may have
-    if not cgroup_first:
+        source = workload.find_outside(world)
+        loaded = workload.load(source, world, roots, engine)
+        walls.import_all()
+        walls.build(world, entry.folder, starter)
+    else:
+        walls.build(world, entry.folder, starter)
+        source = workload.find(world)
+        if not wish.gated or not workload.is_compiled(source, roots):
+            loaded = workload.load(
+                source, world, roots, engine
+            )  # compiling takes more than a container may have
         walls.enter_cgroup(world, cgroup)
     world.spaces.enter_cgroup_namespace()
     pid = own_pid()
     _run_hooks_of_creation(entry, spec, starter, pid)
     ends = _arrange_output(container.keep_stdin, spec, wish)
-    log = LogWriter(entry.folder, _log_limit(spec)) if wish.mode != stdio.INHERIT else None
-    exit_fd = entry.open_exit()
-    server = control.listen(entry.folder)
-    begun = entry.open_begun() if wish.gated else -1
     spaces = world.spaces.open()
-    entry.save_running(
+    files.write_running(
         Running(
             pid,
             start_time(pid),
@@ -109,15 +112,15 @@ def _prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, engine: E
     )
     if wish.gated:
         starter.stands()
-    program, grants = loaded or workload.load(source, world, roots, engine)
+    program = loaded or workload.load(source, world, roots, engine)
+    grants = workload.grants_of(source, world)
     warm_up()
     walls.enter_root(world)
 
     def open_gate() -> None:
         _run_start_hooks(entry, spec, world, pid)
         walls.jail(world)
-        os.write(begun, b"!")
-        os.close(begun)  # or a workload could take back that it has begun
+        files.write_begun()
 
     if not wish.gated:
         walls.jail(world)
@@ -134,13 +137,36 @@ def _prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, engine: E
         lambda: program.run(grants, on_bind),
         signals,
         ends,
-        log,
-        server,
+        files.log,
+        files.server,
         answers,
         open_gate if wish.gated else None,
     )
     patience = PATIENCE if wish.mode == stdio.ATTACHED else 0.0
-    return Run(supervisor, exit_fd, grants.limits, patience)
+    return Run(supervisor, files.exit, grants.limits, patience)
+
+
+class _Files:
+    """The container's own files, open from before anything takes away the way to them.
+
+    Attributes:
+        exit: takes the exit record. log: None where nothing is captured. server: the control socket.
+    """
+
+    def __init__(self, entry: Entry, wish: Wish, spec: Spec) -> None:
+        self.exit = entry.open_exit()
+        self.log = LogWriter(entry.folder, _log_limit(spec)) if wish.mode != stdio.INHERIT else None
+        self.server = control.listen(entry.folder)
+        self._running = entry.open_running()
+        self._begun = entry.open_begun() if wish.gated else -1
+
+    def write_running(self, running: Running) -> None:
+        os.write(self._running, strictjson.dumps(running))
+        os.close(self._running)
+
+    def write_begun(self) -> None:
+        os.write(self._begun, b"!")
+        os.close(self._begun)  # or a workload could take back that it has begun
 
 
 def _arrange_output(keep_stdin: bool, spec: Spec, wish: Wish) -> stdio.Ends:

@@ -48,7 +48,7 @@ class StateRoot:
                     f"a container with the id {container.id!r} exists", fix="delete it, or choose another id"
                 ) from None
             raise from_os_error(error, f"create the state of container {container.id!r}") from error
-        return Entry(folder, container)
+        return Entry(folder, container, spec)
 
     def find(self, container_id: str) -> Entry:
         """The container with this id.
@@ -99,7 +99,7 @@ class StateRoot:
             os.rename(self._path(container_id), doomed)
         except FileNotFoundError:
             raise NotFound(f"container {container_id!r} does not exist") from None
-        durable.remove_tree(doomed)
+        durable.remove_tree(doomed, lasting=False)
 
     def _path(self, container_id: str) -> str:
         return f"{self.folder}/{container_id}"

@@ -35,14 +35,22 @@ RECORD_SPACE = 8 << 10
 class Entry:
     """One container: its folder, what `create` wrote, and what can be said of it now."""
 
-    def __init__(self, folder: str, container: Container) -> None:
+    def __init__(self, folder: str, container: Container, spec: Spec | None = None) -> None:
         self.folder = folder
         self.container = container
+        self._spec = spec
 
     @property
     def spec(self) -> Spec:
-        """The OCI spec of the bundle."""
-        return _load(f"{self.folder}/config.json", Spec)
+        """The OCI spec of the bundle, which no run changes; to be read only."""
+        if self._spec is None:
+            self._spec = _load(f"{self.folder}/config.json", Spec)
+        return self._spec
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the container is there after a reboot: one of the OCI door is not."""
+        return not self.container.bundle
 
     @property
     def running(self) -> Running | None:
@@ -100,9 +108,10 @@ class Entry:
         """The lock that every change of the container's state holds."""
         return FileLock(f"{self.folder}/lock")
 
-    def save_running(self, running: Running) -> None:
-        """Written by the container process before it jails itself."""
-        _save(f"{self.folder}/running.json", running)
+    def open_running(self) -> int:
+        """A descriptor of this run's record of its process, empty until that stands."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        return os.open(f"{self.folder}/running.json", flags, 0o600)
 
     def save(self) -> None:
         """Writes `container.json` again (rename, update)."""
@@ -118,7 +127,7 @@ class Entry:
     def save_exit(self, record: Exit) -> None:
         """What the one who reaped it knows; a record that the container wrote itself stays."""
         if self._exit_record() is None:
-            _save(f"{self.folder}/exit.json", record)
+            _save(f"{self.folder}/exit.json", record, lasting=self.lasting)
 
     def open_exit(self) -> int:
         """A descriptor of this run's exit record, blank: a jailed process can write it, not open it.
@@ -346,13 +355,17 @@ def _load_if_there(path: str, kind: type[R]) -> R | None:
         return _load(path, kind)
     except NotFound:
         return None
+    except DataLoss:
+        if os.path.getsize(path) == 0:  # opened, and not written yet
+            return None
+        raise
 
 
-def _save(path: str, record: Record) -> None:
+def _save(path: str, record: Record, *, lasting: bool = True) -> None:
     data = strictjson.dumps(record)
     if rb"\ud" in data:  # maybe a path of other bytes: that could be written, but never read again
         try:
             strictjson.loads(data)
         except Invalid as error:
             raise Invalid("a path or a value of the container is not UTF-8, and only that is kept") from error
-    durable.write_file(path, data)
+    durable.write_file(path, data, lasting=lasting)

@@ -22,17 +22,18 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def write_file(path: str, data: bytes, mode: int = 0o600) -> None:
+def write_file(path: str, data: bytes, mode: int = 0o600, *, lasting: bool = True) -> None:
     """Put `data` under the name `path`, in place of what was there.
 
     Args:
         mode: the exact permission bits of the new file, whatever the umask.
+        lasting: false for what means nothing after a reboot: it is whole, but not forced to the disk.
 
     Raises:
         SampanError: Exhausted, Denied, NotFound (the folder), DataLoss (EIO); the old file is untouched,
             except where the folder's own fsync failed: then either file may be there after a power cut.
     """
-    with replace_file(path, mode) as file:
+    with replace_file(path, mode, lasting=lasting) as file:
         file.write(data)
 
 
@@ -45,9 +46,10 @@ class replace_file:  # noqa: N801 - used like a function: `with replace_file(pat
         SampanError: as `write_file`.
     """
 
-    def __init__(self, path: str, mode: int = 0o600) -> None:
+    def __init__(self, path: str, mode: int = 0o600, *, lasting: bool = True) -> None:
         self.path = path
         self.mode = mode
+        self._lasting = lasting
         self._folder = -1
         self._file = -1
 
@@ -81,9 +83,11 @@ class replace_file:  # noqa: N801 - used like a function: `with replace_file(pat
             self._abandon()
             return
         try:
-            os.fsync(self._file)
+            if self._lasting:
+                os.fsync(self._file)
             os.rename(self._temporary, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-            os.fsync(self._folder)
+            if self._lasting:
+                os.fsync(self._folder)
         except (OSError, ValueError) as error:
             self._abandon()
             raise _refusal(error, f"write {self.path!r}") from error
@@ -201,11 +205,14 @@ def sync_filesystem(path: str) -> None:
         raise _refusal(error, f"sync the file system of {path!r}") from error
 
 
-def remove_tree(path: str) -> None:
+def remove_tree(path: str, *, lasting: bool = True) -> None:
     """Remove `path` and everything in it; nothing there is fine. Links are removed, never followed.
 
     The name is gone at once, and comes back with what is left if the rest cannot be removed. A mount inside
     is refused and not touched. Folders without permission bits and trees of any depth are no obstacle.
+
+    Args:
+        lasting: false for what means nothing after a reboot, as for `write_file`.
 
     Raises:
         Precondition: something is mounted on it or in it.
@@ -222,7 +229,8 @@ def remove_tree(path: str) -> None:
         raise _refusal(error, f"remove {path!r}") from error
     try:
         _remove_entry(above, name)
-        os.fsync(above)
+        if lasting:
+            os.fsync(above)
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:

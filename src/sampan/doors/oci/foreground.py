@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _signal
 import _socket
-import array
 import os
 import select
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from sampan.container.store import Entry
 
 CHUNK = 64 << 10
+WINDOW_SIZE = 8  # bytes of a struct winsize
 FORWARDED = (
     _signal.SIGTERM,
     _signal.SIGINT,
@@ -151,9 +151,8 @@ class Foreground:
         import fcntl
         import termios
 
-        size = array.array("H", [0, 0, 0, 0])
         try:
-            fcntl.ioctl(0, termios.TIOCGWINSZ, size)
+            size = fcntl.ioctl(0, termios.TIOCGWINSZ, bytes(WINDOW_SIZE))
             fcntl.ioctl(master, termios.TIOCSWINSZ, size)
         except OSError:  # our input is no terminal
             return
