@@ -110,7 +110,7 @@ def clues_of_bundle(spec: Spec, bundle: str) -> Clues:
     Args:
         bundle: the folder that relative paths of the spec count from.
     """
-    fd = _open_in_bundle(spec, bundle)
+    fd = open_in_bundle(spec, bundle)
     name = spec.process.args[0] if spec.process is not None and spec.process.args else ""
     try:
         head = os.pread(fd, HEAD, 0) if fd >= 0 else None
@@ -129,7 +129,7 @@ def verdict_of(spec: Spec, bundle: str) -> Verdict:
     return detect(clues_of_bundle(spec, bundle))
 
 
-def _open_in_bundle(spec: Spec, bundle: str) -> int:
+def open_in_bundle(spec: Spec, bundle: str) -> int:
     """A descriptor of the workload's file, -1 where there is none."""
     process = spec.process
     if process is None or not process.args or not process.args[0] or spec.root is None:

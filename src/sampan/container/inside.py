@@ -52,7 +52,7 @@ def execute(
     Raises:
         Precondition: the container is not running. SampanError: what stopped the start.
     """
-    _check_running(entry)
+    check_running(entry)
     wish = Wish(mode, console_fd=console_fd, preserved=preserved)
     root, fds = _world_of(entry)
     end = -1
@@ -95,7 +95,8 @@ def _prepare(
     container = entry.container.replace(module="")
     world = walls.join(container, spec, root, private=bool(fds))
     source = workload.find(world)
-    program, grants = workload.load(source, world, roots, None)
+    program = workload.load(source, world, roots, None)
+    grants = workload.grants_of(source, world)
     run = entry.running
     if run is not None and walls.CGROUP not in run.absent:
         cgroup_of(container, spec).attach()
@@ -182,7 +183,7 @@ def _fork(child: Callable[[Starter], NoReturn], spaces: Spaces | None = None) ->
         raise
 
 
-def _check_running(entry: Entry) -> None:
+def check_running(entry: Entry) -> None:
     if not entry.is_alive():
         raise Precondition(
             f"container {entry.container.name} is not running", fix=f"sampan start {entry.container.name}"
@@ -193,7 +194,7 @@ def _end_of(entry: Entry) -> int:
     """A pidfd of a running container's process."""
     run = entry.running
     pidfd = open_pidfd(run.pid) if run is not None else -1
-    _check_running(entry)  # only now is it sure that the pid was still the container's
+    check_running(entry)  # only now is it sure that the pid was still the container's
     return pidfd
 
 

@@ -72,7 +72,7 @@ class Run:
         if record.message:
             self._supervisor.write_error(f"{record.message.rstrip()}\n")
         if self._exit_fd >= 0:
-            _write_record(self._exit_fd, strictjson.dumps(record), lasting=self._lasting)
+            write_record(self._exit_fd, record, lasting=self._lasting)
         self._supervisor.finish(record.to_json(), wait=ending is not None)
         return record.code
 
@@ -129,7 +129,9 @@ def warm_up() -> None:
     time.strftime("%Y", time.gmtime(0))
 
 
-def _write_record(fd: int, data: bytes, *, lasting: bool) -> None:
+def write_record(fd: int, record: Exit, *, lasting: bool) -> None:
+    """Fills in a run's exit record; a disk that fails costs it, no more."""
+    data = strictjson.dumps(record)
     try:
         os.pwrite(fd, data, 0)
         os.ftruncate(fd, len(data))

@@ -11,7 +11,7 @@ import time
 
 from sampan.container import console, control, stdio, walls, workload
 from sampan.container.hooks import run_hooks
-from sampan.container.launch import Run, begin, launch, warm_up
+from sampan.container.launch import Run, begin, launch, warm_up, write_record
 from sampan.container.logs import MAX_FILE, LogWriter
 from sampan.container.records import Exit, Running
 from sampan.container.starter import Starter, own_pid
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from sampan.container.store import Entry
+    from sampan.core.errors import SampanError
     from sampan.core.roots import Roots
     from sampan.core.spec.runtime import Spec
     from sampan.engine.grants import PortMap
@@ -63,26 +64,45 @@ def main(entry: Entry, roots: Roots, wish: Wish, report: int, engine: Engine | N
         engine: an engine made before the fork, or None.
     """
     starter = Starter(report)
+    files = Files()
+
+    def record_failure(error: SampanError) -> None:
+        record = Exit(error.exit_code, "error", time.time_ns(), str(error))
+        if files.exit >= 0:  # there may be no way to it any more but this
+            write_record(files.exit, record, lasting=entry.lasting)
+        else:
+            entry.save_exit(record)
+
+    def prepare() -> Run:
+        if entry.container.linux_runtime:
+            from sampan.container import foreign
+
+            return foreign.prepare(entry, roots, wish, starter, files)
+        return _prepare(entry, roots, wish, starter, engine, files)
+
     launch(
-        lambda: _prepare(entry, roots, wish, starter, engine),
+        prepare,
         starter,
-        lambda error: entry.save_exit(Exit(error.exit_code, "error", time.time_ns(), str(error))),
+        record_failure,
         f"start container {entry.container.name}",
     )
 
 
-def _prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, engine: Engine | None) -> Run:
+def _prepare(
+    entry: Entry, roots: Roots, wish: Wish, starter: Starter, engine: Engine | None, files: Files
+) -> Run:
     signals = begin([starter.fd, *wish.kept])
     container, spec = entry.container, entry.spec
     cgroup = cgroup_of(container, spec)
     world = walls.World(container, spec)
-    files = _Files(entry, wish, spec)
+    files.open(entry, wish, spec)
     loaded: Program | None = None
     if world.is_out_of_reach:  # nothing of root's is readable from its user namespace: all of it comes before
         walls.enter_cgroup(world, cgroup)
         source = workload.find_outside(world)
         loaded = workload.load(source, world, roots, engine)
         walls.import_all()
+        warm_up()
         walls.build(world, entry.folder, starter)
     else:
         walls.build(world, entry.folder, starter)
@@ -143,17 +163,22 @@ def _prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, engine: E
         open_gate if wish.gated else None,
     )
     patience = PATIENCE if wish.mode == stdio.ATTACHED else 0.0
-    return Run(supervisor, files.exit, grants.limits, patience)
+    return Run(supervisor, files.exit, grants.limits, patience, lasting=entry.lasting)
 
 
-class _Files:
+class Files:
     """The container's own files, open from before anything takes away the way to them.
 
     Attributes:
         exit: takes the exit record. log: None where nothing is captured. server: the control socket.
     """
 
-    def __init__(self, entry: Entry, wish: Wish, spec: Spec) -> None:
+    def __init__(self) -> None:
+        self.exit = self._running = self._begun = -1
+        self.log: LogWriter | None = None
+        self.server: control.Socket | None = None
+
+    def open(self, entry: Entry, wish: Wish, spec: Spec) -> None:
         self.exit = entry.open_exit()
         self.log = LogWriter(entry.folder, _log_limit(spec)) if wish.mode != stdio.INHERIT else None
         self.server = control.listen(entry.folder)

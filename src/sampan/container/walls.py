@@ -39,7 +39,7 @@ class World:
         joined: whether that namespace was there before this process.
         preopens: what the workload is given, as paths inside the jail. missing: walls that could not be had.
         profile: the spec's seccomp profile, compiled, and its flags.
-        cgroup_first: whether the cgroup must be entered before the namespaces: root's user namespace has no right to.
+        is_out_of_reach: whether the host's files cannot be read from it: it is in a user namespace that root makes.
     """
 
     def __init__(self, container: Container, spec: Spec) -> None:
@@ -55,7 +55,7 @@ class World:
         self.profile: tuple[bytes, list[str]] | None = None
 
     @property
-    def cgroup_first(self) -> bool:
+    def is_out_of_reach(self) -> bool:
         return bool(self.spaces.made & NEWUSER) and os.geteuid() == 0
 
     @property
@@ -75,6 +75,13 @@ class World:
             )
         self.absent.add(wall)
         self.missing.append(f"no {wall} ({error.message})")
+
+
+def import_all() -> None:
+    """Imports what `build` and `jail` otherwise import when they need it."""
+    import sampan.linux.labels
+    import sampan.linux.profiles
+    import sampan.linux.sysctls  # noqa: F401
 
 
 def build(world: World, folder: str, starter: Starter | None = None) -> None:
@@ -162,7 +169,7 @@ def _mount_root(world: World, folder: str) -> None:
         assert spec.root is not None  # checked with the bundle
         world.root = rootfs.prepare(os.path.join(container.bundle, spec.root.path), linux.rootfs_propagation)
     else:
-        world.root = _mount_layers(container, folder)
+        world.root = mount_layers(container, folder)
     rootfs.mount_all(world.root, [*spec.mounts, *_preopen_mounts(container)], bundle=container.bundle or "/")
     rootfs.hide(world.root, linux.masked_paths, linux.readonly_paths)
     if _is_read_only(spec):
@@ -170,7 +177,7 @@ def _mount_root(world: World, folder: str) -> None:
     world.preopens = _private_preopens(world)
 
 
-def _mount_layers(container: Container, folder: str) -> int:
+def mount_layers(container: Container, folder: str) -> int:
     """An image's unpacked layers with a folder on top that takes all writes; for a plain file that folder alone."""
     target = f"{folder}/rootfs"
     mounts.make_private()

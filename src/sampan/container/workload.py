@@ -5,7 +5,15 @@ from __future__ import annotations
 import os
 
 from sampan.container.environment import with_home, with_working_directory
-from sampan.container.finding import Entrypoint, check_is_wasm, open_file, open_workload, parse_entrypoint
+from sampan.container.finding import (
+    Entrypoint,
+    check_is_wasm,
+    open_file,
+    open_in_bundle,
+    open_workload,
+    parse_entrypoint,
+)
+from sampan.core.errors import NotFound
 from sampan.core.record import Record
 from sampan.core.spec.runtime import Process
 from sampan.engine.cache import CodeCache
@@ -47,13 +55,32 @@ def find(world: World) -> Source:
     return Source(fd, entrypoint)
 
 
+def find_outside(world: World) -> Source:
+    """The workload of a bundle, found before its mounts are made.
+
+    Raises:
+        NotFound: it is not there (exit code 127). Unimplemented, Invalid: as `find`.
+    """
+    spec = world.spec
+    name = spec.process.args[0] if spec.process is not None and spec.process.args else ""
+    fd = open_in_bundle(spec, world.container.bundle)
+    if fd < 0:
+        raise NotFound(f"{name}: no such file in the container's root filesystem", exit_code=127)
+    try:
+        check_is_wasm(fd, name, spec)
+    except BaseException:
+        os.close(fd)
+        raise
+    return Source(fd, parse_entrypoint(name))
+
+
 def is_compiled(source: Source, roots: Roots) -> bool:
     """Whether there is compiled code for it, so that loading it takes next to nothing."""
     return _cache(roots).knows(source.fd)
 
 
-def load(source: Source, world: World, roots: Roots, engine: Engine | None) -> tuple[Program, Grants]:
-    """The container's program, and what it is granted. Closes the source.
+def load(source: Source, world: World, roots: Roots, engine: Engine | None) -> Program:
+    """The container's program. Closes the source.
 
     Args:
         engine: one that is there already; used where it can hold the container's limits.
@@ -63,20 +90,24 @@ def load(source: Source, world: World, roots: Roots, engine: Engine | None) -> t
     """
     from sampan.engine.program import Engine
 
-    container, entrypoint = world.container, source.entrypoint
-    process = world.spec.process or Process()
-    limits = container.limits or Limits()
+    limits = world.container.limits or Limits()
+    entrypoint = source.entrypoint
     try:
         if engine is None or not engine.fits(limits):
             engine = Engine.for_limits(limits)
-        program = engine.load(source.fd, entrypoint.export, _cache(roots), entrypoint.path)
+        return engine.load(source.fd, entrypoint.export, _cache(roots), entrypoint.path)
     finally:
         os.close(source.fd)
-    args = [entrypoint.path, *process.args[1:]]
+
+
+def grants_of(source: Source, world: World) -> Grants:
+    """What the container's program is granted, in the world that was built for it."""
+    container, process = world.container, world.spec.process or Process()
+    args = [source.entrypoint.path, *process.args[1:]]
     if container.bundle:  # elsewhere, HOME is the door's business
         process = with_home(process, world.root)
     env = with_working_directory(process)
-    return program, Grants(args, env, world.preopens, container.network or Network(), limits)
+    return Grants(args, env, world.preopens, container.network or Network(), container.limits or Limits())
 
 
 def _cache(roots: Roots) -> CodeCache:
