@@ -1,8 +1,10 @@
-"""What holds for all tests: on CI a skipped test is a failure, for CI has everything that a test may need."""
+"""What holds for all tests: they leave nothing behind; on CI a skipped test is a failure, for CI has everything."""
 
 import os
 
 import pytest
+
+from . import census
 
 ON_CI = bool(os.environ.get("CI"))
 
@@ -14,3 +16,13 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped on CI: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="module", autouse=True)
+def leak_census(tmp_path_factory):
+    """Fails a module after which more is on the machine than before: processes, mounts, cgroups, descriptors, files."""
+    base = str(tmp_path_factory.getbasetemp())
+    before = census.take(base)
+    yield
+    left = census.left(before, base)
+    assert not left, "left behind:\n" + "\n".join(left)
