@@ -116,8 +116,12 @@ class V1:
     def freeze_write(self, frozen: bool) -> tuple[str, str]:
         return f"{self._folder('freezer')}/freezer.state", "FROZEN" if frozen else "THAWED"
 
+    @property
+    def frozen_file(self) -> str:
+        return self.freeze_write(True)[0]
+
     def is_frozen(self) -> bool:
-        return read_text(self.freeze_write(True)[0]).strip() == "FROZEN"
+        return read_text(self.frozen_file).strip() == "FROZEN"
 
     def remove_empty(self, base: str) -> None:
         for mount in dict.fromkeys(self.mounts.values()):
@@ -182,8 +186,12 @@ class V2:
     def freeze_write(self, frozen: bool) -> tuple[str, str]:
         return f"{self.folder}/cgroup.freeze", str(int(frozen))
 
+    @property
+    def frozen_file(self) -> str:
+        return f"{self.folder}/cgroup.events"
+
     def is_frozen(self) -> bool:
-        return read_fields(f"{self.folder}/cgroup.events").get("frozen", 0) == 1
+        return read_fields(self.frozen_file).get("frozen", 0) == 1
 
     def remove_empty(self, base: str) -> None:
         remove_if_empty(f"{self.root}/{base}")

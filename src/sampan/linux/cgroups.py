@@ -277,6 +277,11 @@ class Cgroup:
         """Whether all of them stand still, by this group or one above it."""
         return self.files.is_frozen()
 
+    @property
+    def frozen_file(self) -> str:
+        """The file that tells it: `THAWED` on version 1, a line `frozen 0` on version 2, where they do not."""
+        return self.files.frozen_file
+
     def _set_frozen(self, frozen: bool) -> None:
         file, value = self.files.freeze_write(frozen)
         try:

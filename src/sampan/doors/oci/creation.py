@@ -9,7 +9,7 @@ from sampan.container import delegate
 from sampan.container.bundle import check_spec, read_bundle
 from sampan.container.records import Container, check_name
 from sampan.core.commandline import setting, switch
-from sampan.doors.oci import plumbing
+from sampan.doors.oci import glance, plumbing
 from sampan.engine.grants import Network
 
 TYPE_CHECKING = False
@@ -51,6 +51,7 @@ def create(context: Context, arguments: Arguments, *, console_fd: int = -1) -> E
         from sampan.container.starting import create
 
         pid = create(entry, context.roots, console_fd=console_fd, preserved=preserved)
+        glance.write(entry, pid)
         plumbing.write_pid(arguments, pid)
     except BaseException:
         from sampan.container.ending import abandon

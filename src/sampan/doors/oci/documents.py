@@ -29,18 +29,23 @@ class Document(Record):
 
 def state_of(entry: Entry) -> Document:
     """What can be said of a container now."""
-    container = entry.container
     state = status.oci_state(entry)
+    return describe(entry, state.status, state.pid)
+
+
+def describe(entry: Entry, state: str, pid: int) -> Document:
+    """What is said of a container in this state."""
+    container = entry.container
     return Document(
         OCI_VERSION,
         container.id,
-        state.pid,
-        state.status,
-        state.bundle,
+        pid,
+        state,
+        container.bundle,
         status.rootfs_path(entry),
         rfc3339(container.created),
         "",
-        state.annotations,
+        entry.spec.annotations,
     )
 
 

@@ -1,0 +1,36 @@
+"""What the launcher needs to answer `state` and `kill` of a running container without starting Python.
+
+`create` writes a file `glance` into the container's folder; `scripts/sampan` reads it. The launcher believes it only
+while the process that it names is there, and leaves everything else to Python: a container that has ended or is
+paused, an option or a signal that it does not know, a file that it cannot read. Lines: the process id and its start
+time in clock ticks; the boot's id; the file that tells whether the cgroup is frozen; then the document that `state`
+prints, in which the launcher puts the status.
+"""
+
+from __future__ import annotations
+
+from sampan.container.status import cgroup_of
+from sampan.container.store import RUNNING
+from sampan.core.errors import SampanError
+from sampan.doors.oci.documents import describe, indented
+from sampan.linux import durable
+from sampan.linux.processes import boot_id, start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.container.store import Entry
+
+NAME = "glance"
+
+
+def write(entry: Entry, pid: int) -> None:
+    """Writes the file for a container that was created just now; where that fails, Python answers."""
+    frozen = cgroup_of(entry.container, entry.spec).frozen_file
+    if not frozen.isprintable():  # it would not be one line
+        return
+    try:
+        head = f"{pid} {start_time(pid)}\n{boot_id()}\n{frozen}\n"
+        document = indented(describe(entry, RUNNING, pid))
+        durable.write_file(f"{entry.folder}/{NAME}", f"{head}{document}\n".encode(), lasting=False)
+    except SampanError:
+        return
