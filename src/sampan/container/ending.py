@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from sampan.container import control
+from sampan.container import control, remains
 from sampan.container.events import publish, publish_container
 from sampan.container.records import Exit
 from sampan.container.status import CREATED, STOPPED, cgroup_of, oci_state, state_document
@@ -88,7 +88,7 @@ def kill(entry: Entry, roots: Roots, number: int) -> None:
     ):  # meant for good: no policy starts it again
         _stopped_by_user(entry)
     try:
-        processes.send_signal(run.pid, run.start_time, number)
+        processes.send_signal(*run.target, number)
     except NotFound:
         raise Precondition(f"container {entry.container.name} is not running") from None
     publish_container(roots, entry.container, "kill", signal=str(number))
@@ -167,10 +167,7 @@ def remove_broken(container_id: str, roots: Roots) -> None:
 
 def discard(entry: Entry, roots: Roots) -> None:
     """Removes what is left of a container that does not run."""
-    try:
-        Cgroup(entry.container.id).remove()
-    except SampanError:  # processes of an `exec` that outlive it; the cgroup goes with the last
-        pass
+    remains.forget(entry, roots)
     Containers(roots).remove(entry.container.id)
     for volume in entry.container.volumes:
         durable.remove_tree(volume)
@@ -259,7 +256,7 @@ def _end_process(entry: Entry) -> None:
 
 
 def _remove_cgroup(entry: Entry) -> SampanError | None:
-    if entry.running is None:  # it has none yet; one of that name is somebody else's
+    if entry.running is None and not entry.has_claimed_cgroup():  # it has none yet; one of that name is somebody else's
         return None
     try:
         cgroup_of(entry.container, entry.spec).remove()

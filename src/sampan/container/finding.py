@@ -175,7 +175,7 @@ def check_is_wasm(fd: int, name: str, spec: Spec) -> None:
     if verdict.kind == "linux":
         raise Unimplemented(
             f"{name} is a Linux program, not WebAssembly ({verdict.evidence[-1]})",
-            fix="run it with docker or podman",
+            fix="make an image of it: those run too, in runc",
             exit_code=126,
         )
     if verdict.kind not in ("module", "component"):

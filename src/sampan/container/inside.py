@@ -10,11 +10,12 @@ from sampan.container.launch import Run, begin, launch, warm_up
 from sampan.container.process import Wish, identity
 from sampan.container.reaper import ended
 from sampan.container.records import Exit
-from sampan.container.spaces import Spaces
+from sampan.container.spaces import Spaces, own_namespaces
 from sampan.container.starter import Starter, attend, conversation
 from sampan.container.status import cgroup_of
 from sampan.container.supervisor import Supervisor
 from sampan.core.errors import Denied, Precondition, SampanError, from_os_error
+from sampan.core.spec.runtime import Resources
 from sampan.linux.namespaces import NEWNS, NEWUSER
 from sampan.linux.processes import open_pidfd
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from sampan.container.store import Entry
     from sampan.core.roots import Roots
-    from sampan.core.spec.runtime import Process
+    from sampan.core.spec.runtime import Process, Spec
 
 ANSWER_SECONDS = 10.0  # for a process that only has to send what it holds
 
@@ -133,7 +134,7 @@ def with_files(entry: Entry, work: Callable[[int], None], *, writes: bool) -> No
                 private = bool(fds)
                 Spaces.joining({flag: fd for flag, fd in fds.items() if flag in (NEWUSER, NEWNS)}).enter(None)
             else:
-                world = walls.World(entry.container, entry.spec)
+                world = walls.World(entry.container, _spec_of_files(entry))
                 walls.build(world, entry.folder)
                 root, private = world.root, world.private
             if writes and not private:
@@ -155,6 +156,12 @@ def with_files(entry: Entry, work: Callable[[int], None], *, writes: bool) -> No
     else:
         with entry.lock():  # its files must not be mounted twice
             os.waitpid(_fork(child), 0)
+
+
+def _spec_of_files(entry: Entry) -> Spec:
+    """The spec of a container that does not run, with namespaces in which its files can be mounted."""
+    spec = entry.spec
+    return spec.replace(linux=own_namespaces(Resources())) if entry.container.linux_runtime else spec
 
 
 def _fork(child: Callable[[Starter], NoReturn], spaces: Spaces | None = None) -> int:

@@ -7,7 +7,7 @@ import time
 
 from sampan.container.events import publish_container
 from sampan.container.records import Exit
-from sampan.core.errors import SampanError
+from sampan.container.remains import forget
 from sampan.linux.cgroups import Cgroup
 
 TYPE_CHECKING = False
@@ -44,10 +44,7 @@ def conclude(entry: Entry, roots: Roots, wait_status: int) -> Exit:
         killed.reason = "oom"
     seen = killed or Exit(os.waitstatus_to_exitcode(wait_status), "exited", time.time_ns())
     entry.save_exit(seen)
-    try:
-        cgroup.remove()
-    except SampanError:  # an `exec` of it still runs; `rm` tries again
-        pass
+    forget(entry, roots)
     record = entry.exit() or seen
     publish_container(roots, entry.container, "die", exitCode=str(record.code))
     return record

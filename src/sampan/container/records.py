@@ -33,6 +33,7 @@ class Container(Record):
     names it inside the root filesystem. `lower` is the unpacked root filesystem, empty for a plain file.
     For a container of the OCI door, `bundle` is its bundle's folder, and the root filesystem is the one that the
     bundle names; `lower` and `module` are empty. `systemd_cgroup`: its cgroup is made by systemd.
+    `linux_runtime`: the path of the program that runs a Linux image; empty for WebAssembly.
     `created` is in nanoseconds since 1970, `stop_timeout` in seconds. With `strict`, a wall that cannot be built
     is an error, but for those named in `waived` (see `walls`).
     """
@@ -58,6 +59,7 @@ class Container(Record):
     volumes: list[str] = []
     bundle: str = ""
     systemd_cgroup: bool = False
+    linux_runtime: str = ""
 
     @property
     def short_id(self) -> str:
@@ -69,7 +71,8 @@ class Running(Record):
 
     `absent` are the names of walls that could not be had, `missing` says so in one sentence each. `cgroup` is its
     cgroup below the hierarchies, `spaces` its namespaces by their CLONE_NEW flag and `root` its root filesystem, as
-    device and inode: written before a workload could lie about them.
+    device and inode: written before a workload could lie about them. `linux_pid` and `linux_start` are the program of
+    a Linux container, which `pid` supervises.
     """
 
     pid: int
@@ -81,6 +84,13 @@ class Running(Record):
     cgroup: str = ""
     spaces: dict[str, str] = {}
     root: str = ""
+    linux_pid: int = 0
+    linux_start: int = 0
+
+    @property
+    def target(self) -> tuple[int, int]:
+        """Whom signals are for: pid and start time of the process that is the workload."""
+        return (self.linux_pid, self.linux_start) if self.linux_pid else (self.pid, self.start_time)
 
 
 class Exit(Record):

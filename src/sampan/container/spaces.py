@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 
 from sampan.core.errors import Precondition, from_os_error
-from sampan.core.spec.runtime import IdMapping, Linux, Namespace
+from sampan.core.spec.runtime import IdMapping, Linux, Namespace, Resources
 from sampan.linux import namespaces
 from sampan.linux.namespaces import NAMES, NEWCGROUP, NEWNET, NEWPID, NEWTIME, NEWUSER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.container.records import Container
     from sampan.container.starter import Starter
-    from sampan.core.spec.runtime import Resources
+    from sampan.core.spec.runtime import Spec
 
 FOR_CHILDREN = NEWPID | NEWTIME
 FILES = {
@@ -166,6 +167,15 @@ def _open(path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise from_os_error(error, f"open the namespace {path}") from error
+
+
+def spaces_of(container: Container, spec: Spec) -> Spaces:
+    """The namespaces of a container's process; that of a Linux container only mounts, its runtime makes the others."""
+    if not container.linux_runtime:
+        return Spaces(spec.linux or Linux())
+    if os.geteuid() == 0:
+        return Spaces(Linux(namespaces=[Namespace("mount")]))
+    return Spaces(own_namespaces(Resources()))
 
 
 def own_namespaces(resources: Resources) -> Linux:

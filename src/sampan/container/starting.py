@@ -11,7 +11,7 @@ import time
 
 from sampan.container import control, reaper, stdio
 from sampan.container.events import publish_container
-from sampan.container.spaces import Spaces
+from sampan.container.spaces import spaces_of
 from sampan.container.starter import attend, conversation, raise_if_error
 from sampan.container.status import CREATED, CREATING, oci_state, state_document
 from sampan.container.store import RUNNING
@@ -58,7 +58,7 @@ def _fork(
     wish = process.Wish(mode, gated, console_fd, preserved)
     ours, theirs = conversation()
     try:
-        pid = Spaces(entry.spec.linux or Linux()).fork()
+        pid = spaces_of(entry.container, entry.spec).fork()
         if pid == 0:
             os.close(ours)
             process.main(entry, roots, wish, theirs, None)

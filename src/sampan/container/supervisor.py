@@ -115,11 +115,16 @@ class Supervisor:
         self._ending: Ending | None = None
         self._ended = False
         self._master = -1
+        self._pass_on: Callable[[int], bool] | None = None
         self._done, self._done_write = os.pipe2(os.O_CLOEXEC)
 
     def end_with(self, pidfd: int) -> None:
         """Ends the workload when another process does, as SIGKILL would."""
         self._master = pidfd
+
+    def pass_signals(self, pass_on: Callable[[int], bool]) -> None:
+        """Gives each signal to `pass_on` instead of ending; one that it does not take (False) still ends the run."""
+        self._pass_on = pass_on
 
     def serve(self, stack: int, patience: float) -> tuple[Ending | None, int]:
         """Runs the workload to its end or to a signal: its ending and 0, or None and the signal.
@@ -156,7 +161,7 @@ class Supervisor:
         for fd, mask in events:
             if fd == self._signals.fd:
                 number = self._signals.caught()
-                if number:
+                if number and not (self._pass_on is not None and self._pass_on(number)):
                     return number
             elif fd == self._done:
                 self._ended = True

@@ -21,13 +21,12 @@ from sampan.container.events import publish_container
 from sampan.container.launch import warm_up
 from sampan.container.reaper import conclude, wait_status_of
 from sampan.container.restarts import wants_restart
-from sampan.container.spaces import Spaces
+from sampan.container.spaces import spaces_of
 from sampan.container.starter import Starter, conversation
 from sampan.container.store import Containers
 from sampan.core.errors import SampanError
 from sampan.core.record import Record
 from sampan.core.roots import Roots
-from sampan.core.spec.runtime import Linux
 from sampan.engine.program import Engine, preload
 from sampan.linux.locks import FileLock
 from sampan.linux.processes import set_name
@@ -112,7 +111,7 @@ class Zygote:
     def _fork(self, container_id: str, report: int, mode: str) -> None:
         try:
             entry = self._containers.find(container_id)
-            pid = Spaces(entry.spec.linux or Linux()).fork()
+            pid = spaces_of(entry.container, entry.spec).fork()
         except SampanError as error:
             Starter(os.dup(report)).failed(error)
             return

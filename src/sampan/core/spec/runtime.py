@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from sampan.core.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 OCI_VERSION = "1.2.0"
 
 
@@ -51,6 +55,10 @@ class Process(Record):
     oom_score_adj: int | None = None
     apparmor_profile: str = ""
     selinux_label: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object; `cwd` is always in it, as the specification requires it."""
+        return {**super().to_json(), "cwd": self.cwd}
 
 
 class Root(Record):

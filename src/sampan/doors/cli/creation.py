@@ -30,9 +30,10 @@ from sampan.core.spec.runtime import (
 )
 from sampan.core.units import parse_duration
 from sampan.doors.cli import runenv, runmounts, runvalues
+from sampan.doors.cli.linuximages import adapt, is_linux
 from sampan.doors.cli.names import new_name
 from sampan.doors.cli.sources import find_or_pull, plain_file
-from sampan.doors.cli.users import find_user
+from sampan.doors.cli.users import find_user, home_of
 from sampan.doors.cli.volumes import Volumes
 from sampan.engine.grants import Limits, Network, Preopen
 from sampan.linux import durable
@@ -63,7 +64,7 @@ class _What(Record):
     command: list[str]
     rootfs: str = ""
     module: str = ""
-    image_id: str = ""
+    image: Image | None = None
     env: list[str] = []
     cwd: str = "/"
     user: str = ""
@@ -165,7 +166,7 @@ def _from_image(context: Context, args: Arguments, image: Image, snapshots: Snap
         _familiar(image),
         _command(args, image),
         rootfs,
-        image_id=image.id,
+        image=image,
         env=config.env,
         cwd=config.working_dir or "/",
         user=config.user,
@@ -213,7 +214,7 @@ def _translate(context: Context, args: Arguments, what: _What, container_id: str
         args.value("name") or new_name(),
         what.shown,
         time.time_ns(),
-        image_id=what.image_id,
+        image_id=what.image.id if what.image is not None else "",
         lower=what.rootfs,
         module=what.module,
         preopens=_preopens(args) if what.module else [],
@@ -238,6 +239,8 @@ def _translate(context: Context, args: Arguments, what: _What, container_id: str
         annotations={**what.annotations, **runenv.read_annotations(args.values("annotation"))},
         linux=own_namespaces(_resources(args)),
     )
+    if what.image is not None and is_linux(what.image, what.rootfs, spec):
+        spec = adapt(context, args, container, spec)
     return container, spec
 
 
@@ -250,7 +253,7 @@ def _process(context: Context, args: Arguments, what: _What, container_id: str) 
     given = runenv.read_environment(args.values("env-file"), args.values("env"), context.env)
     env = given
     if not what.module:
-        home = "HOME=/root" if user.uid == 0 else "HOME=/"
+        home = "HOME=/root" if user.uid == 0 else f"HOME={home_of(user.uid, what.rootfs)}"
         hostname = f"HOSTNAME={args.value('hostname') or container_id[:12]}"
         terminal = ["TERM=xterm"] if args.on("tty") else []
         env = runenv.merge([PATH, hostname, home, *terminal], what.env, given)

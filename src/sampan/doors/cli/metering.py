@@ -33,8 +33,9 @@ def processes_of(entry: Entry) -> list[int]:
     run = entry.running
     if run is None or not entry.is_alive():
         return []
+    first, _ = run.target
     others = Cgroup(entry.container.id).pids()
-    return [run.pid, *(pid for pid in others if pid != run.pid)]
+    return [first, *(pid for pid in others if pid != first)]
 
 
 def measure(entry: Entry) -> Usage | None:

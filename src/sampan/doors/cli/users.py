@@ -46,6 +46,12 @@ def find_user(text: str, rootfs: str) -> User:
     return User(uid, gid, additional_gids=[g for g in more if g is not None])
 
 
+def home_of(uid: int, rootfs: str) -> str:
+    """The home folder that an image's files give a user; `/` where they do not know it."""
+    found = (fields[5] for fields in _read(rootfs, "etc/passwd", 7) if fields[2] == str(uid))
+    return next(found, "") or "/"
+
+
 def _parse_id(text: str) -> int | None:
     """A plain decimal number; None for anything else, which then is a name."""
     if not (text.isascii() and text.isdigit()):

@@ -9,12 +9,13 @@ from sampan.container.events import publish_container
 from sampan.container.store import Containers
 from sampan.core.commandline import Command, Option, collected, setting, switch
 from sampan.core.errors import Invalid, Precondition, Unimplemented
-from sampan.core.spec.runtime import Process
+from sampan.core.spec.runtime import Capabilities, Process
 from sampan.doors.cli import listing, session
 from sampan.doors.cli.runenv import merge, read_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sampan.container.records import Container
     from sampan.container.store import Entry
     from sampan.core.commandline import Arguments
     from sampan.core.spec.runtime import User
@@ -28,6 +29,8 @@ def run(context: Context, args: Arguments) -> int:
     entry = Containers(context.roots).find(args.operands[0])
     process = _process(context, args, entry)
     session.flush()
+    if entry.container.linux_runtime:
+        return _run_in_linux(context, args, entry, process)
     if detached:
         inside.execute(entry, context.roots, process, keep_stdin=False, mode=stdio.NOWHERE)
         publish_container(context.roots, entry.container, "exec_start")
@@ -39,6 +42,31 @@ def run(context: Context, args: Arguments) -> int:
     code = inside.reap_execution(pid).code
     publish_container(context.roots, entry.container, "exec_die", exitCode=str(code))
     return code
+
+
+def _run_in_linux(context: Context, args: Arguments, entry: Entry, process: Process) -> int:
+    """Another program of a Linux container; what stops it, its runtime has said on our standard error."""
+    from sampan.container.linuxruntime import LinuxRuntime
+
+    detached = args.on("detach")
+    granted = process.capabilities.bounding if process.capabilities is not None else []
+    own = granted if process.user is None or process.user.uid == 0 else []
+    process = process.replace(
+        terminal=args.on("tty") and not detached, capabilities=Capabilities(granted, own, [], own)
+    )
+    inside.check_running(entry)
+    runtime = LinuxRuntime(entry, context.roots)
+    signals = session.catch_signals()
+    pid = runtime.execute(process, detached=detached, keep_stdin=args.on("interactive"))
+    publish_container(context.roots, entry.container, "exec_start")
+    session.wait_for_child(pid, signals, lambda number: os.kill(pid, number))
+    code = inside.reap_execution(pid).code
+    failure = runtime.why_not() if code else None
+    if detached and failure is not None:
+        raise failure
+    if not detached:
+        publish_container(context.roots, entry.container, "exec_die", exitCode=str(code))
+    return failure.exit_code if failure is not None else code
 
 
 def _check_terminal(*, interactive: bool) -> None:
@@ -68,8 +96,12 @@ def _process(context: Context, args: Arguments, entry: Entry) -> Process:
         env=merge(terminal, own.env, given),
         terminal=False,
         user=user,
-        capabilities=own.capabilities if user is None or user.uid == 0 else None,
+        capabilities=_capabilities(container, own, user),
     )
+
+
+def _capabilities(container: Container, own: Process, user: User | None) -> Capabilities | None:
+    return own.capabilities if container.linux_runtime or user is None or user.uid == 0 else None
 
 
 def _user(text: str, rootfs: str) -> User:

@@ -51,12 +51,16 @@ def _wishes(args: Arguments) -> session.Wishes:
 
 
 def _in_foreground(context: Context, entry: Entry, wishes: session.Wishes) -> int:
-    """A container that goes when it ends writes straight to our own descriptors; another one keeps a log."""
+    """A container that goes when it ends writes straight to our own descriptors; another one keeps a log.
+
+    A Linux runtime gives those descriptors to the container's user, so it never gets them.
+    """
     container, roots = entry.container, context.roots
     process = entry.spec.process
     terminal = process is not None and process.terminal
     session.flush()
-    if container.auto_remove and not terminal and wishes.stdout and wishes.stderr:
+    direct = not terminal and wishes.stdout and wishes.stderr
+    if container.auto_remove and direct and not container.linux_runtime:
         signals = session.catch_signals()
         pid = starting.start_here(entry, roots, stdio.INHERIT)
         _mention_missing(context, entry)

@@ -70,7 +70,7 @@ def _row(entry: Entry, pid: int, *, is_own: bool) -> dict[str, str]:
     stat = read_stat(pid)
     uid = _user_of(pid)
     began = time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - stat.began_ns / 10**9)
-    command = printable(" ".join(_arguments(entry) if is_own else _arguments_of_exec(pid)))
+    command = printable(" ".join(_arguments(entry, pid, is_own=is_own)))
     return {
         "uid": _user_name(uid),
         "user": _user_name(uid),
@@ -87,20 +87,28 @@ def _row(entry: Entry, pid: int, *, is_own: bool) -> dict[str, str]:
     }
 
 
-def _arguments(entry: Entry) -> list[str]:
+def _arguments(entry: Entry, pid: int, *, is_own: bool) -> list[str]:
+    if entry.container.linux_runtime:
+        return _command_line(pid)
     process = entry.spec.process
+    if not is_own:
+        return _arguments_of_exec(pid)
     return process.args if process is not None else []
+
+
+def _command_line(pid: int) -> list[str]:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+    except OSError:
+        return ["?"]
 
 
 def _arguments_of_exec(pid: int) -> list[str]:
     """The workload's words of a process that `sampan exec` made: it has that command's own command line."""
     from sampan.doors.cli.commands.exec import COMMAND as EXEC
 
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
-    except OSError:
-        return ["?"]
+    words = _command_line(pid)
     try:
         return EXEC.parse(words[words.index("exec") + 1 :]).operands[1:]
     except (ValueError, SampanError):  # another program that somebody put into the cgroup

@@ -1,0 +1,29 @@
+"""What a run leaves in the kernel: its cgroup, and what the runtime of a Linux container remembers."""
+
+from __future__ import annotations
+
+from sampan.core.errors import SampanError
+from sampan.linux.cgroups import Cgroup
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.container.store import Entry
+    from sampan.core.roots import Roots
+
+
+def forget(entry: Entry, roots: Roots) -> None:
+    """Ends what still runs of a container's last run, and takes its cgroup away."""
+    try:
+        Cgroup(entry.container.id).remove()
+    except (
+        SampanError
+    ):  # a process that is stuck in the kernel; the cgroup goes with the last, at the next try
+        pass
+    if entry.container.linux_runtime:
+        from sampan.container.linuxruntime import LinuxRuntime
+
+        runtime = LinuxRuntime(entry, roots)
+        try:
+            runtime.delete()
+        finally:
+            runtime.close()
