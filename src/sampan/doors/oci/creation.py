@@ -7,6 +7,7 @@ import time
 
 from sampan.container import delegate
 from sampan.container.bundle import check_spec, read_bundle
+from sampan.container.inits import without_init
 from sampan.container.records import Container, check_name
 from sampan.core.commandline import setting, switch
 from sampan.doors.oci import glance, plumbing
@@ -40,7 +41,7 @@ def create(context: Context, arguments: Arguments, *, console_fd: int = -1) -> E
     """
     container_id = check_name(arguments.operands[0], "container id")
     bundle = os.path.abspath(arguments.value("bundle") or ".")
-    spec = read_bundle(bundle)
+    spec = without_init(read_bundle(bundle))
     _hand_over_linux(context, spec, bundle)
     check_spec(spec)
     terminal = spec.process is not None and spec.process.terminal
