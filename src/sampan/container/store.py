@@ -153,6 +153,15 @@ class Entry:
         except FileNotFoundError:
             return False
 
+    def claim_cgroup(self) -> None:
+        """Notes that the cgroup of the container's name is about to be its own, so that it goes with the container."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        os.close(os.open(f"{self.folder}/cgroup", flags, 0o600))
+
+    def has_claimed_cgroup(self) -> bool:
+        """Whether the container's process came as far as its cgroup."""
+        return os.path.exists(f"{self.folder}/cgroup")
+
     def open_record(self) -> int:
         """A descriptor of the record of the last run's end, to be read by `read_exit`; -1 if there was none."""
         try:
