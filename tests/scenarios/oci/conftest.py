@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import http.client
 import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
@@ -26,21 +28,29 @@ SERVER = EXAMPLES / "02-http-server" / "http-server.wasm"
 TOOLBOX = EXAMPLES / "05-toolbox" / "toolbox.wasm"
 EXAMPLE = EXAMPLES / "06-wasi-example" / "wasi-example.wasm"
 CGROUPS = Path("/sys/fs/cgroup")
+INTERRUPT, END_OF_FILE = b"\x03", b"\x04"
 WEB, TOOLS, RELATIVE, LINUX, CARRIES = (
     f"localhost/{name}:1" for name in ("web", "toolbox", "relative", "busybox", "carries-its-runtime")
 )
 
 
 class Tool:
-    """A command line of a container tool, with its environment."""
+    """A command line of a container tool, with its environment and its working directory."""
 
-    def __init__(self, command: list[str], env: dict[str, str]) -> None:
+    def __init__(self, command: list[str], env: dict[str, str], cwd: Path | None = None) -> None:
         self.command = command
+        self.cwd = cwd
         self.env = {"PATH": os.environ["PATH"], "HOME": "/root", **env}
 
     def __call__(self, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self.command, *words], input=stdin, env=self.env, capture_output=True, text=True, timeout=90
+            [*self.command, *words],
+            input=stdin,
+            env=self.env,
+            cwd=self.cwd,
+            capture_output=True,
+            text=True,
+            timeout=90,
         )
 
     def ok(self, *words: str, stdin: str | None = None) -> str:
@@ -54,11 +64,53 @@ class Tool:
         return subprocess.Popen(
             [*self.command, *words],
             env=self.env,
+            cwd=self.cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+
+class Terminal:
+    """A terminal with a tool's command line in it."""
+
+    def __init__(self, command: list[str], tool: Tool) -> None:
+        self._master, slave = pty.openpty()
+        self._process = subprocess.Popen(
+            command,
+            env=tool.env,
+            cwd=tool.cwd,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self._seen = b""
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        os.close(self._master)
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._master, keys)
+
+    def until_seen(self, text: bytes) -> None:
+        """Waits until all this was printed."""
+        while text not in self._seen:
+            ready, _, _ = select.select([self._master], [], [], 30)
+            assert ready, self._seen
+            self._seen += os.read(self._master, 4096)
+
+    def wait(self) -> int:
+        """The exit code, once it has ended."""
+        return self._process.wait(60)
 
 
 class Peers:
@@ -222,6 +274,7 @@ def podman(peers: Peers, archives: list[Path]) -> Iterator[Tool]:
          "--tmpdir", f"{folder}/tmp", "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs",
          "--events-backend", "file"],
         {"CONTAINERS_CONF": str(settings)},
+        folder,  # conmon leaves a file named oom where it was started
     )  # fmt: skip
     try:
         for image in archives:

@@ -11,7 +11,20 @@ import pytest
 
 from tests.scenarios.conftest import free_port, needs, until
 
-from .conftest import CARRIES, LINUX, RELATIVE, TOOLS, WEB, Peers, Tool, answer, says_hello
+from .conftest import (
+    CARRIES,
+    END_OF_FILE,
+    INTERRUPT,
+    LINUX,
+    RELATIVE,
+    TOOLS,
+    WEB,
+    Peers,
+    Terminal,
+    Tool,
+    answer,
+    says_hello,
+)  # fmt: skip
 
 pytestmark = needs("dockerd", "docker", "runc", "busybox", "ip")
 RUN = ("run", "--rm", "--runtime=sampan")
@@ -114,6 +127,7 @@ def test_S11_another_user_may_read_but_not_write(docker: Tool) -> None:
         ("--cpus", "0.5", "--cpu-shares", "100", "--cpuset-cpus", "0"),
         ("--network", "host"),
         ("--network", "none"),
+        ("--init",),
         ("--privileged",),
         ("--pid", "host", "--ipc", "host", "--uts", "host"),
         ("--hostname", "boat", "--add-host", "shore:127.0.0.1", "--dns", "127.0.0.1"),
@@ -123,6 +137,25 @@ def test_S11_another_user_may_read_but_not_write(docker: Tool) -> None:
 )
 def test_S11_a_module_runs_with(docker: Tool, flags: tuple[str, ...]) -> None:
     assert docker.ok(*RUN, *flags, TOOLS, "echo", "well").rstrip() == "well"
+
+
+def test_S11_a_terminal_is_the_modules_and_its_keys_are_signals(docker: Tool) -> None:
+    with Terminal([*docker.command, *RUN, "-it", TOOLS, "stdin"], docker) as terminal:
+        terminal.type(b"typed\n")
+        terminal.until_seen(b"typed\r\ntyped\r\n")  # the terminal's echo, then the module's
+        terminal.type(END_OF_FILE)
+        assert terminal.wait() == 0
+    with Terminal([*docker.command, *RUN, "-it", TOOLS, "tick"], docker) as terminal:
+        terminal.until_seen(b"tick 0\r\n")
+        terminal.type(INTERRUPT)
+        assert terminal.wait() == 130
+
+
+def test_S11_many_at_once(docker: Tool) -> None:
+    runs = [docker.start(*RUN, "--network", "none", TOOLS, "exit", str(number)) for number in range(8)]
+    for number, run in enumerate(runs):
+        output = run.communicate(timeout=60)[0]
+        assert run.returncode == number, output
 
 
 def test_S11_what_uses_more_memory_than_it_may_is_killed(docker: Tool) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import pty
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import pytest
 
 from tests.scenarios.conftest import free_port, needs, until
 
-from .conftest import CARRIES, LINUX, RELATIVE, TOOLS, WEB, Peers, Tool, answer, says_hello
+from .conftest import CARRIES, END_OF_FILE, LINUX, RELATIVE, TOOLS, WEB, Terminal, Tool, answer, says_hello
 
 pytestmark = needs("podman", "runc", "busybox")
 RUN = ("run", "--rm", "--network", "host")
@@ -107,17 +104,12 @@ def test_S11_a_module_runs_with(podman: Tool, flags: tuple[str, ...]) -> None:
 
 
 def test_S11_a_terminal_is_the_modules(podman: Tool) -> None:
-    master, slave = pty.openpty()
     command = [*podman.command, "run", "--rm", "-it", "--network", "none", TOOLS, "stdin"]
-    with subprocess.Popen(command, env=podman.env, stdin=slave, stdout=slave, stderr=slave) as process:
-        os.close(slave)
-        seen = b""
-        os.write(master, b"typed\n")
-        while seen.count(b"typed") < 2:  # the terminal's echo, then the module's
-            seen += os.read(master, 1024)
-        os.write(master, b"\x04")
-        assert process.wait(60) == 0
-    os.close(master)
+    with Terminal(command, podman) as terminal:
+        terminal.type(b"typed\n")
+        terminal.until_seen(b"typed\r\ntyped\r\n")  # the terminal's echo, then the module's
+        terminal.type(END_OF_FILE)
+        assert terminal.wait() == 0
 
 
 def test_S11_what_uses_more_memory_than_it_may_is_killed(podman: Tool) -> None:
