@@ -16,6 +16,7 @@ from sampan.container.status import cgroup_of
 from sampan.container.supervisor import Supervisor
 from sampan.core.errors import Denied, Precondition, SampanError, from_os_error
 from sampan.core.spec.runtime import Resources
+from sampan.linux import namespaces
 from sampan.linux.namespaces import NEWNS, NEWUSER
 from sampan.linux.processes import open_pidfd
 
@@ -99,6 +100,8 @@ def _prepare(
     program = workload.load(source, world, roots, None)
     grants = workload.grants_of(source, world)
     run = entry.running
+    if run is not None:
+        world.may_set_groups = namespaces.may_set_groups(run.pid)
     if run is not None and walls.CGROUP not in run.absent:
         cgroup_of(container, spec).attach()
     if wish.console_fd >= 0:

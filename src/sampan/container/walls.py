@@ -38,7 +38,8 @@ class World:
         root: a descriptor of it. spaces: its namespaces. private: whether one of mounts is among them.
         joined: whether that namespace was there before this process.
         preopens: what the workload is given, as paths inside the jail. missing: walls that could not be had.
-        profile: the spec's seccomp profile, compiled, and its flags.
+        profile: the spec's seccomp profile, compiled, and its flags. may_set_groups: false in a plain user's user
+            namespace.
         is_out_of_reach: whether the host's files cannot be read from it: it is in a user namespace that root makes.
     """
 
@@ -52,6 +53,7 @@ class World:
         self.preopens: list[Preopen] = []
         self.missing: list[str] = []
         self.absent: set[str] = set()
+        self.may_set_groups = True
         self.profile: tuple[bytes, list[str]] | None = None
 
     @property
@@ -102,6 +104,7 @@ def build(world: World, folder: str, starter: Starter | None = None) -> None:
     except SampanError as error:
         world.lack(NAMESPACE, error)
         world.spaces = Spaces(Linux())
+    world.may_set_groups = namespaces.may_set_groups()
     _apply_kernel_settings(world)
     if world.private:
         _mount_root(world, folder)
@@ -277,7 +280,7 @@ def jail(world: World) -> None:
         from sampan.linux import labels  # it is there since `build`
 
         labels.apply(process)
-    _become(process, network)
+    become_user(world)
     privileges.no_new_privileges()
     privileges.not_dumpable()
     if LANDLOCK not in world.absent:
@@ -293,30 +296,16 @@ def _has_labels(process: Process) -> bool:
 
 
 def become_user(world: World) -> None:
-    """The user and the capabilities of the spec, for a program that is run in the container's place (a hook)."""
-    _become(world.spec.process or Process(), world.has_network)
-
-
-def _become(process: Process, network: bool) -> None:
     """The spec's user, and of its capabilities those that a Wasm process can use."""
+    process = world.spec.process or Process()
+    granted = process.capabilities.effective if process.capabilities is not None else []
     keep = [
-        c for c in _granted(process) if c in USABLE_CAPABILITIES and (network or c != "CAP_NET_BIND_SERVICE")
+        c for c in granted if c in USABLE_CAPABILITIES and (world.has_network or c != "CAP_NET_BIND_SERVICE")
     ]
     user = process.user or User()
     if os.geteuid() == 0:
-        privileges.set_user(user.uid, user.gid, user.additional_gids, keep_capabilities=True)
+        groups = user.additional_gids if world.may_set_groups or user.additional_gids else None
+        privileges.set_user(user.uid, user.gid, groups, keep_capabilities=True)
     else:
         keep = []
     privileges.drop_capabilities(keep)
-
-
-def _granted(process: Process) -> list[str]:
-    """What a program has once it is executed: another user than root has the ambient capabilities alone.
-
-    No program is executed here that the kernel would do this for.
-    """
-    capabilities = process.capabilities or Capabilities()
-    user = process.user or User()
-    if user.uid == 0:
-        return capabilities.effective
-    return [c for c in capabilities.ambient if c in capabilities.permitted]

@@ -8,7 +8,15 @@ from __future__ import annotations
 import os
 from errno import EINVAL, ENOSPC, ENOSYS, EUSERS
 
-from sampan.core.errors import Exhausted, Invalid, Precondition, SampanError, Unimplemented, from_os_error
+from sampan.core.errors import (
+    Exhausted,
+    Invalid,
+    NotFound,
+    Precondition,
+    SampanError,
+    Unimplemented,
+    from_os_error,
+)
 from sampan.linux import syscalls
 
 NEWTIME = 0x00000080
@@ -77,6 +85,15 @@ def has_root() -> bool:
     """Whether the user namespace that this process is in maps the id 0."""
     with open("/proc/self/uid_map", "rb") as file:
         return any(line.split()[0] == b"0" for line in file)
+
+
+def may_set_groups(pid: int | str = "self") -> bool:
+    """Whether the user namespace that a process is in lets its root change supplementary groups."""
+    try:
+        with open(f"/proc/{pid}/setgroups", "rb") as file:
+            return file.read().strip() == b"allow"
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no process {pid}") from error
 
 
 def become_root() -> None:

@@ -54,8 +54,11 @@ def create(context: Context, arguments: Arguments, *, console_fd: int = -1) -> E
         pid = create(entry, context.roots, console_fd=console_fd, preserved=preserved)
         glance.write(entry, pid)
         plumbing.write_pid(arguments, pid)
+        run = entry.running
+        for missing in run.missing if run is not None else []:
+            context.record("warning", f"container {container_id} has {missing}")
     except BaseException:
-        from sampan.container.ending import abandon
+        from sampan.container.lifecycle import abandon
 
         abandon(entry, context.states)
         raise
