@@ -21,6 +21,7 @@ def main() -> None:
     import native
 
     from sampan.container import workload
+    from sampan.container.walls import World
     from sampan.engine.grants import Ending, Grants
     from sampan.launcher import start
 
@@ -35,9 +36,10 @@ def main() -> None:
         def run(self, grants: Grants, on_bind: object = None) -> Ending:
             return Ending(self._run(self._wish), "exited")
 
-    def load(source: workload.Source, world: object, *_: object) -> tuple[Native, Grants]:
+    def load(source: workload.Source, world: World, *_: object) -> Native:
         os.close(source.fd)
-        return Native(world.spec.process.args), Grants()  # type: ignore[attr-defined]
+        assert world.spec.process is not None
+        return Native(world.spec.process.args)
 
     workload.load = load  # type: ignore[assignment]
     native.warm_up()

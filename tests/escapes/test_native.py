@@ -27,7 +27,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 LAUNCHER = Path(__file__).with_name("native_oci.py")
-SCENARIOS = ("root", "a-user", "a-user-namespace", "the-hosts-processes", "a-joined-network")
+SCENARIOS = (
+    "root",
+    "a-user",
+    "a-user-namespace",
+    "a-user-namespace-of-root",
+    "the-hosts-processes",
+    "a-joined-network",
+)
 LIES = [
     "another folder", "a file", "no namespaces", "one namespace less", "namespaces in another order",
     "files for namespaces", "flags as text", "flags that are lists", "a document of flags", "one flag twice",
@@ -135,14 +142,16 @@ def bundle(runtime: Runtime, places: Places, *args: str, scenario: str = "root",
         document["process"]["capabilities"] = dict.fromkeys(
             ("bounding", "effective", "permitted"), CAPABILITIES
         )
-        mapped = scenario == "a-user-namespace"
+        mapped = scenario.startswith("a-user-namespace")
         document["mounts"] += places.mounts(recursive=mapped)
         linux = document["linux"]
         linux["maskedPaths"] += ["/masked"]
         linux["readonlyPaths"] += ["/fixed"]
         kinds = {space["type"]: space for space in linux["namespaces"]}
         if mapped:
-            ids = [{"containerID": 0, "hostID": 0, "size": 65536}]
+            ids = [
+                {"containerID": 0, "hostID": 0 if scenario.endswith("of-root") else 200_000, "size": 65536}
+            ]
             kinds["user"] = {"type": "user"}
             linux |= {"uidMappings": ids, "gidMappings": ids}
         if scenario == "the-hosts-processes":

@@ -27,8 +27,9 @@ FAR_AWAY = [
 TRAP = 134
 SET_ID = stat.S_ISUID | stat.S_ISGID
 NOT_IN_IMAGES = ["nodes", "fifo", "socket", "masked", "masked-file", "environ-of-1"]
+SHIFT = 200_000
 USERS = {"root": (0, False), "a-user": (1000, False), "a-user-namespace": (0, True)}
-"""Their id, and whether they have a user namespace; its root is the host's, who could do the most harm."""
+"""Their id, and whether they have a user namespace, whose root is nobody on the host."""
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def bundle(oci: Runtime, places: Places, guest: str, *args: str, user: str = "ro
         linux["maskedPaths"] += ["/masked", "/masked-file"]
         linux["readonlyPaths"] += ["/fixed"]
         if mapped:
-            ids = [{"containerID": 0, "hostID": 0, "size": 65536}]
+            ids = [{"containerID": 0, "hostID": SHIFT, "size": 65536}]
             linux["namespaces"].append({"type": "user"})
             linux |= {"uidMappings": ids, "gidMappings": ids}
 
@@ -57,8 +58,9 @@ def bundle(oci: Runtime, places: Places, guest: str, *args: str, user: str = "ro
     folder = oci.bundle("/guest.wasm", *args, change=change)
     shutil.rmtree(folder / "rootfs")
     (folder / "rootfs").symlink_to(places.rootfs)
+    owner = SHIFT if mapped else uid
     for path in (places.rw, *places.rw.iterdir()):
-        os.chown(path, uid, uid, follow_symlinks=False)
+        os.chown(path, owner, owner, follow_symlinks=False)
     os.chmod(places.rw / "set-id", 0o6755)  # a change of owner takes the bits away
     places.prepared()
     return folder
