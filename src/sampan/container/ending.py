@@ -1,7 +1,7 @@
 """How a container ends: waited for, signalled, stopped, removed. Every door calls these; none has its own.
 
-Each change holds the container's lock; what happened is on disk before a call returns. Nothing of the engine is
-imported here: `kill` and `delete` of the OCI door must cost little.
+Each change holds the container's lock; what happened is on disk before a call returns. What an OCI runtime does to its
+containers is in `lifecycle`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import time
 from sampan.container import control, remains
 from sampan.container.events import publish, publish_container
 from sampan.container.records import Exit
-from sampan.container.status import CREATED, STOPPED, cgroup_of, oci_state, state_document
 from sampan.container.store import Containers, read_exit
 from sampan.core.errors import NotFound, Precondition, SampanError
 from sampan.core.signals import number_of
@@ -22,7 +21,6 @@ from sampan.linux.cgroups import Cgroup
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.records import Running
-    from sampan.container.states import StateRoot
     from sampan.container.store import Entry
     from sampan.core.roots import Roots
 
@@ -172,94 +170,3 @@ def discard(entry: Entry, roots: Roots) -> None:
     for volume in entry.container.volumes:
         durable.remove_tree(volume)
     publish_container(roots, entry.container, "destroy")
-
-
-# -- containers of an OCI runtime: nobody of ours waits for them, and no policy starts them again
-
-
-def signal(entry: Entry, number: int) -> None:
-    """Sends signal `number` to the process of a created or running container (runtime.md, "Kill").
-
-    Raises:
-        Precondition: it is neither.
-    """
-    run = entry.running
-    try:
-        if run is None or not entry.is_alive():
-            raise NotFound("")
-        processes.send_signal(run.pid, run.start_time, number)
-    except NotFound:
-        raise Precondition("container not running") from None
-
-
-def signal_all(entry: Entry, number: int) -> None:
-    """Sends signal `number` to every process of a container, also when its own has ended."""
-    for pid in cgroup_of(entry.container, entry.spec).pids():
-        try:
-            processes.send_signal(pid, processes.start_time(pid), number)
-        except NotFound:  # it ended in between
-            continue
-
-
-def delete(entry: Entry, states: StateRoot, *, force: bool = False) -> None:
-    """Removes a container that is stopped, or was never started, and runs its poststop hooks.
-
-    Raises:
-        Precondition: it runs, and `force` is not given. NotFound: somebody else removed it.
-    """
-    with entry.lock():
-        status = oci_state(entry).status
-        if status not in (STOPPED, CREATED) and not force:
-            raise Precondition(
-                f"cannot delete container {entry.container.id} that is not stopped: {status}",
-                fix="kill it first, or use --force",
-            )
-        _end_process(entry)
-        problem = _remove_cgroup(entry)
-        spec = entry.spec
-        state = state_document(entry, STOPPED, 0, spec.annotations)
-        states.forget(entry.container.id)
-    if problem is not None:
-        raise problem
-    if spec.hooks is not None and spec.hooks.poststop:
-        from sampan.container.hooks import run_hooks
-
-        for hook in spec.hooks.poststop:  # one that fails does not keep the others from running
-            try:
-                run_hooks("poststop", [hook], state)
-            except SampanError:
-                continue
-
-
-def abandon(entry: Entry, states: StateRoot) -> None:
-    """Removes whatever there is of a container whose creation failed."""
-    try:
-        delete(entry, states, force=True)
-    except SampanError:  # what stopped its creation is what its caller is told
-        return
-
-
-def _end_process(entry: Entry) -> None:
-    run = entry.running
-    if run is None or not entry.is_alive():
-        return
-    pidfd = -1
-    try:
-        pidfd = processes.open_pidfd(run.pid)
-        processes.send_signal(run.pid, run.start_time, SIGKILL)
-        processes.wait_ended(pidfd, None)
-    except NotFound:  # it ended by itself in between
-        return
-    finally:
-        if pidfd >= 0:
-            os.close(pidfd)
-
-
-def _remove_cgroup(entry: Entry) -> SampanError | None:
-    if entry.running is None and not entry.has_claimed_cgroup():  # it has none yet; one of that name is somebody else's
-        return None
-    try:
-        cgroup_of(entry.container, entry.spec).remove()
-    except SampanError as error:
-        return error
-    return None

@@ -1,7 +1,7 @@
 """How a container starts: at once, in the foreground or from the zygote, or in two steps as an OCI runtime does it.
 
 Every door calls these; none has its own. Each change holds the container's lock; what happened is on disk before a
-call returns.
+call returns. The second of the two steps is `lifecycle.begin`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import time
 from sampan.container import control, reaper, stdio
 from sampan.container.events import publish_container
 from sampan.container.spaces import spaces_of
-from sampan.container.starter import attend, conversation, raise_if_error
-from sampan.container.status import CREATED, CREATING, oci_state, state_document
-from sampan.container.store import RUNNING
+from sampan.container.starter import attend, conversation
+from sampan.container.status import CREATING, state_document
 from sampan.core.errors import NotFound, Precondition, SampanError, Unavailable
 from sampan.core.spec.runtime import Linux
 from sampan.linux import durable, processes
@@ -115,42 +114,6 @@ def create(entry: Entry, roots: Roots, *, console_fd: int = -1, preserved: int =
             except ChildProcessError:  # it had made way for another one
                 pass
             raise
-
-
-def begin(entry: Entry) -> None:
-    """Lets the workload of a created container begin, and runs its poststart hooks (runtime.md, "Start").
-
-    Raises:
-        Precondition: it is not in state created. SampanError: the workload cannot be loaded.
-    """
-    with entry.lock():
-        status = oci_state(entry).status
-        if status != CREATED:
-            raise Precondition(f"cannot start container {entry.container.id} that is {status}, not created")
-        try:
-            answer, _ = control.ask(entry.folder, {"do": "start"})
-        except SampanError:
-            raise _why_it_ended(entry) from None
-        raise_if_error(answer)
-    spec = entry.spec
-    if spec.hooks is not None and spec.hooks.poststart:
-        from sampan.container.hooks import run_hooks
-
-        run = entry.running
-        assert run is not None  # it was started
-        state = state_document(entry, RUNNING, run.pid, spec.annotations)
-        run_hooks("poststart", spec.hooks.poststart, state)
-
-
-def _why_it_ended(entry: Entry) -> SampanError:
-    """The error of a container whose process ended before its workload could begin."""
-    deadline = time.monotonic() + RECORD_SECONDS
-    while not entry.has_exit_record() and entry.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.002)
-    record = entry.exit()
-    if record is None or not record.message:
-        return Precondition(f"container {entry.container.id} ended before it was started")
-    return Precondition(record.message, exit_code=record.code)
 
 
 # -- from the zygote

@@ -6,19 +6,21 @@ import os
 
 from sampan.container.store import EXITED, RUNNING
 from sampan.core.spec.runtime import OCI_VERSION, State
-from sampan.linux import cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.records import Container
     from sampan.container.store import Entry
     from sampan.core.spec.runtime import Spec
+    from sampan.linux.cgroups import Cgroup
 
 CREATING, CREATED, PAUSED, STOPPED = "creating", "created", "paused", "stopped"
 
 
-def cgroup_of(container: Container, spec: Spec) -> cgroups.Cgroup:
+def cgroup_of(container: Container, spec: Spec) -> Cgroup:
     """The cgroup that the spec names, else one of ours."""
+    from sampan.linux import cgroups
+
     path = spec.linux.cgroups_path if spec.linux is not None else ""
     return cgroups.cgroup_of(path, container.id, systemd=container.systemd_cgroup)
 

@@ -17,7 +17,7 @@ def run(context: Context, arguments: Arguments) -> int:
     force = arguments.on("force")
     try:
         entry = find(context, arguments.operands[0])
-        from sampan.container.ending import delete
+        from sampan.container.lifecycle import delete
 
         delete(entry, context.states, force=force)
     except NotFound:

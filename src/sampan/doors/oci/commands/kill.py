@@ -17,12 +17,12 @@ def run(context: Context, arguments: Arguments) -> int:
     container_id, *rest = arguments.operands
     entry = find(context, container_id)
     number = number_of(rest[0] if rest else "SIGTERM")
-    from sampan.container import ending
+    from sampan.container import lifecycle
 
     if arguments.on("all"):
-        ending.signal_all(entry, number)
+        lifecycle.signal_all(entry, number)
     else:
-        ending.signal(entry, number)
+        lifecycle.signal(entry, number)
     return 0
 
 

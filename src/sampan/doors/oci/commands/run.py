@@ -20,27 +20,27 @@ OPTIONS = [
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    from sampan.container import ending, starting
+    from sampan.container import lifecycle
     from sampan.doors.oci.foreground import Foreground
 
     if arguments.on("detach"):
         entry = creation.create(context, arguments)
         try:
-            starting.begin(entry)
+            lifecycle.begin(entry)
         except BaseException:
-            ending.abandon(entry, context.states)
+            lifecycle.abandon(entry, context.states)
             raise
         return 0
     with Foreground(terminal=not arguments.value("console-socket")) as foreground:
         entry = creation.create(context, arguments, console_fd=foreground.console_fd)
         try:
-            starting.begin(entry)
+            lifecycle.begin(entry)
             code = foreground.wait(entry)
         except BaseException:
-            ending.abandon(entry, context.states)
+            lifecycle.abandon(entry, context.states)
             raise
     if not arguments.on("keep"):
-        ending.delete(entry, context.states, force=True)
+        lifecycle.delete(entry, context.states, force=True)
     return code
 
 

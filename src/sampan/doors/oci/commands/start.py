@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def run(context: Context, arguments: Arguments) -> int:
     entry = find(context, arguments.operands[0])
-    from sampan.container.starting import begin
+    from sampan.container.lifecycle import begin
 
     begin(entry)
     return 0
