@@ -17,7 +17,7 @@ from sampan.container.launch import Run, begin, warm_up
 from sampan.container.linuxruntime import LinuxRuntime
 from sampan.container.process import PATIENCE, identity
 from sampan.container.records import Running
-from sampan.container.spaces import spaces_of
+from sampan.container.spaces import FILES, spaces_of
 from sampan.container.supervisor import Supervisor
 from sampan.core.errors import NotFound, Unavailable, from_os_error
 from sampan.core.spec.runtime import Process
@@ -25,7 +25,7 @@ from sampan.engine.grants import Ending, Limits
 from sampan.linux import mounts, processes
 from sampan.linux.cgroups import Cgroup
 from sampan.linux.mountoptions import NODEV, NOSUID
-from sampan.linux.namespaces import NEWNS
+from sampan.linux.namespaces import NEWNS, NEWUSER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fil
             processes.boot_id(),
             time.time_ns(),
             cgroup=cgroup.path,
-            spaces={str(NEWNS): identity(spaces)},
+            spaces={str(flag): identity(fd) for flag, fd in spaces.items()},
             root=identity(root),
             linux_pid=pid,
             linux_start=began,
@@ -89,7 +89,7 @@ def prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fil
         return True
 
     answers = {
-        "world": lambda client: control.send(client, [NEWNS], [root, spaces]),
+        "world": lambda client: control.send(client, list(spaces), [root, *spaces.values()]),
         "ports": lambda client: control.send(client, []),
     }
     supervisor = Supervisor(run, signals, ends, files.log, files.server, answers)
@@ -107,11 +107,14 @@ def _mount_root(entry: Entry) -> None:
         os.close(root)
 
 
-def _world_of(pid: int) -> tuple[int, int]:
-    """Descriptors of a program's root filesystem and of its mount namespace."""
+def _world_of(pid: int) -> tuple[int, dict[int, int]]:
+    """Descriptors of a program's root filesystem, and of the namespaces that are needed to work on its files."""
+    flags = (NEWNS,) if os.geteuid() == 0 else (NEWUSER, NEWNS)
     try:
         root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        return root, os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        return root, {
+            flag: os.open(f"/proc/{pid}/ns/{FILES[flag]}", os.O_RDONLY | os.O_CLOEXEC) for flag in flags
+        }
     except OSError as error:
         raise from_os_error(error, "look at the new container's files") from error
 

@@ -21,6 +21,7 @@ from sampan.core.spec.runtime import (
     User,
 )
 
+OCI_VERSION = "1.0.2"  # all that is used here, and some runtimes take no later one
 CAPABILITIES = tuple(
     f"CAP_{name}"
     for name in (
@@ -71,8 +72,9 @@ def with_defaults(spec: Spec, cgroups_path: str, dropped: list[str], *, host_net
     )  # as Docker: another user gets them only by programs that carry them
     kinds = [*NAMESPACES, *([] if host_network else ["network"]), *(["user"] if rootless else [])]
     taken = {mount.destination for mount in spec.mounts}
-    defaults = [_for_plain_user(m) for m in MOUNTS] if rootless else MOUNTS
+    defaults = _mounts_for_plain_user(host_network=host_network) if rootless else MOUNTS
     return spec.replace(
+        oci_version=OCI_VERSION,
         process=process.replace(
             user=user.replace(umask=UMASK if user.umask is None else user.umask),
             capabilities=Capabilities(granted, own, [], own),
@@ -96,8 +98,10 @@ def _resources(linux: Linux) -> Resources:
     return resources.replace(devices=[DeviceRule(False, access="rwm"), *resources.devices])
 
 
-def _for_plain_user(mount: Mount) -> Mount:
-    """A mount that a user namespace with one id can have."""
-    if mount.type == "cgroup":
-        return Mount(mount.destination, "bind", mount.destination, ["rbind", *mount.options])
-    return mount.replace(options=[option for option in mount.options if option != "gid=5"])
+def _mounts_for_plain_user(*, host_network: bool) -> list[Mount]:
+    """What a user namespace with one id can have: no other group, no cgroups, and with the host's network its sysfs."""
+    mounts = [m.replace(options=[o for o in m.options if o != "gid=5"]) for m in MOUNTS if m.type != "cgroup"]
+    if host_network:
+        bound = Mount("/sys", "bind", "/sys", ["rbind", "nosuid", "noexec", "nodev", "ro"])
+        mounts = [bound if mount.type == "sysfs" else mount for mount in mounts]
+    return mounts
