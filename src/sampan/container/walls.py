@@ -298,10 +298,8 @@ def _has_labels(process: Process) -> bool:
 def become_user(world: World) -> None:
     """The spec's user, and of its capabilities those that a Wasm process can use."""
     process = world.spec.process or Process()
-    granted = process.capabilities.effective if process.capabilities is not None else []
-    keep = [
-        c for c in granted if c in USABLE_CAPABILITIES and (world.has_network or c != "CAP_NET_BIND_SERVICE")
-    ]
+    usable = [c for c in USABLE_CAPABILITIES if world.has_network or c != "CAP_NET_BIND_SERVICE"]
+    keep = [c for c in _granted(process) if c in usable]
     user = process.user or User()
     if os.geteuid() == 0:
         groups = user.additional_gids if world.may_set_groups or user.additional_gids else None
@@ -309,3 +307,15 @@ def become_user(world: World) -> None:
     else:
         keep = []
     privileges.drop_capabilities(keep)
+
+
+def _granted(process: Process) -> list[str]:
+    """What a program has once it is executed: another user than root has the ambient capabilities alone.
+
+    No program is executed here that the kernel would do this for.
+    """
+    capabilities = process.capabilities or Capabilities()
+    user = process.user or User()
+    if user.uid == 0:
+        return capabilities.effective
+    return [c for c in capabilities.ambient if c in capabilities.permitted]
