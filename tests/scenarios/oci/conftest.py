@@ -282,8 +282,12 @@ def podman(peers: Peers, archives: list[Path]) -> Iterator[Tool]:
         yield podman
         podman.ok("pod", "rm", "-af", "-t", "0")
         podman.ok("rm", "-af", "-t", "0")
+        assert list(CGROUPS.glob("*/libpod_parent/libpod-*")) == []
     finally:
         subprocess.run(["umount", f"{folder}/root/overlay"], stderr=subprocess.DEVNULL)
+        for parent in CGROUPS.glob("*/libpod_parent"):  # podman leaves its own
+            for cgroup, _, _ in os.walk(parent, topdown=False):
+                Path(cgroup).rmdir()
 
 
 def answer(port: int, seconds: float = 5) -> str:
