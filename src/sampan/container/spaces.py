@@ -31,10 +31,12 @@ class Spaces:
 
     Attributes:
         made: CLONE_NEW flags of those that are made. joined: flag and path, or descriptor, of those that are there.
+        entered: whether this process is in any of them.
     """
 
     def __init__(self, linux: Linux) -> None:
         self.made = 0
+        self.entered = False
         self.joined: list[tuple[int, str | int]] = []
         self._maps = linux.uid_mappings, linux.gid_mappings
         for namespace in linux.namespaces:
@@ -105,6 +107,7 @@ class Spaces:
         for flag, path in self.joined:
             if not flag & FOR_CHILDREN or self.has_user:
                 _join(flag, path)
+                self.entered = True
             if flag == NEWUSER and namespaces.has_root():
                 namespaces.become_root()
         if self.made & NEWUSER:
@@ -121,6 +124,7 @@ class Spaces:
         uid, gid = os.geteuid(), os.getegid()
         own = [[IdMapping(uid, uid, 1)], [IdMapping(gid, gid, 1)]]
         namespaces.unshare(NEWUSER)
+        self.entered = True
         if list(self._maps) == own:
             namespaces.map_user(uid, gid)
         elif starter is None:

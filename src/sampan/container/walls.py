@@ -102,6 +102,8 @@ def build(world: World, folder: str, starter: Starter | None = None) -> None:
         if not world.private:
             raise Invalid("the spec has no mount namespace")
     except SampanError as error:
+        if world.spaces.entered:  # half of them are no wall and no freedom either
+            raise
         world.lack(NAMESPACE, error)
         world.spaces = Spaces(Linux())
     world.may_set_groups = namespaces.may_set_groups()
@@ -169,8 +171,7 @@ def _mount_root(world: World, folder: str) -> None:
     container, spec = world.container, world.spec
     linux = spec.linux or Linux()
     if container.bundle:
-        assert spec.root is not None  # checked with the bundle
-        world.root = rootfs.prepare(os.path.join(container.bundle, spec.root.path), linux.rootfs_propagation)
+        world.root = rootfs.prepare(_rootfs_path(world), linux.rootfs_propagation)
     else:
         world.root = mount_layers(container, folder)
     rootfs.mount_all(world.root, [*spec.mounts, *_preopen_mounts(container)], bundle=container.bundle or "/")
@@ -178,6 +179,11 @@ def _mount_root(world: World, folder: str) -> None:
     if _is_read_only(spec):
         mounts.make_read_only(world.root)
     world.preopens = _private_preopens(world)
+
+
+def _rootfs_path(world: World) -> str:
+    assert world.spec.root is not None  # checked with the bundle
+    return os.path.join(world.container.bundle, world.spec.root.path)
 
 
 def mount_layers(container: Container, folder: str) -> int:
@@ -221,11 +227,12 @@ def _private_preopens(world: World) -> list[Preopen]:
 
 
 def _use_host_paths(world: World, folder: str) -> None:
-    """Without a mount namespace, folders are preopened where they are, and the image's files are read-only."""
+    """Without a mount namespace, folders are preopened where they are, and an image's files are read-only."""
     container, spec = world.container, world.spec
-    world.root = os.open(container.lower or f"{folder}/upper", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    if container.lower:
-        world.preopens.append(Preopen(container.lower, "/", True))
+    host = _rootfs_path(world) if container.bundle else container.lower
+    world.root = os.open(host or f"{folder}/upper", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    if host:
+        world.preopens.append(Preopen(host, "/", bool(container.lower) or _is_read_only(spec)))
     for mount in spec.mounts:
         if mount.destination in RESOLVER_FILES or rootfs.is_hidden(mount.destination):
             continue
@@ -252,7 +259,7 @@ def enter_cgroup(world: World, cgroup: Cgroup) -> None:
             cgroup.create(resources)
         cgroup.attach()
     except SampanError as error:
-        plain = isinstance(error, Denied) and os.geteuid() != 0
+        plain = isinstance(error, Denied) and not world.container.strict
         world.lack(CGROUP, Denied("a plain user may not make one here") if plain else error)
         return
     if cgroup.missing:
