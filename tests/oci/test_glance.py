@@ -1,10 +1,11 @@
-"""`state` and `kill` answered by the launcher itself: as Python answers, or not at all."""
+"""`state`, `kill` and `delete` done by the launcher itself: as Python does them, or not at all."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,8 @@ def test_whatever_is_unusual_is_left_to_python(launcher: Path, oci: Runtime) -> 
         ("--debug", "state", container_id),
         ("--log-format", "xml", "state", container_id),
         ("delete", container_id),
+        ("delete", "--force", container_id),
+        ("delete", "--force", "--", container_id),
     ):
         assert left_to_python(ask(launcher, oci, *words)), words
     assert '"running"' in ask(launcher, oci, "state", container_id).out
@@ -79,6 +82,35 @@ def test_another_process_boot_or_cgroup_is_not_believed(launcher: Path, oci: Run
     file.write_text("\n".join(lines))
     assert left_to_python(ask(launcher, oci, "state", container_id))
     assert left_to_python(ask(launcher, oci, "kill", container_id, "KILL"))
+
+
+@pytest.mark.parametrize("words", [("delete",), ("delete", "--force")])
+def test_what_has_ended_is_deleted(launcher: Path, oci: Runtime, words: tuple[str, ...]) -> None:
+    container_id = oci.stopped()
+    groups = (oci.root / container_id / "glance").read_text().splitlines()[3].split()
+    assert groups and all(Path(group).is_dir() for group in groups)
+    done = ask(launcher, oci, *words, container_id)
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert list(oci.root.iterdir()) == []
+    assert not any(Path(group).exists() for group in groups)
+
+
+def test_a_cgroup_in_use_and_hooks_are_left_to_python(launcher: Path, oci: Runtime) -> None:
+    container_id = oci.stopped()
+    group = (oci.root / container_id / "glance").read_text().splitlines()[3].split()[0]
+    Path(group, "inner").mkdir()
+    assert left_to_python(ask(launcher, oci, "delete", container_id))
+    assert oci.state(container_id)["status"] == "stopped"
+    oci.ok("delete", container_id)
+    assert not Path(group).exists()
+
+    def add_hook(document: dict[str, Any]) -> None:
+        document["hooks"] = {"poststop": [{"path": "/bin/true"}]}
+
+    container_id = oci.created("/app.wasm", "echo", change=add_hook)
+    oci.ok("start", container_id)
+    oci.wait_for(container_id, "stopped")
+    assert left_to_python(ask(launcher, oci, "delete", container_id))
 
 
 def test_a_paused_container_is_left_to_python(launcher: Path, oci: Runtime) -> None:

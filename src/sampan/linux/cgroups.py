@@ -111,6 +111,12 @@ class Cgroup:
         self._base = base
         self._join = join
 
+    @property
+    def folders(self) -> tuple[list[str], list[str]]:
+        """The group's folder in each hierarchy, and those of the group above it that go with the last one."""
+        own = self.files.folders()
+        return own, [folder.removesuffix(f"/{self.path}") + f"/{self._base}" for folder in own if self._base]
+
     def create(self, resources: Resources, pid: int = 0) -> None:
         """Make the group and set its limits; what was begun is undone if that fails.
 

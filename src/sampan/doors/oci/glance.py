@@ -1,10 +1,11 @@
-"""What the launcher needs to answer `state` and `kill` of a running container without starting Python.
+"""What the launcher needs for `state`, `kill` and `delete` without starting Python.
 
-`create` writes a file `glance` into the container's folder; `scripts/sampan` reads it. The launcher believes it only
-while the process that it names is there, and leaves everything else to Python: a container that has ended or is
-paused, an option or a signal that it does not know, a file that it cannot read. Lines: the process id and its start
-time in clock ticks; the boot's id; the file that tells whether the cgroup is frozen; then the document that `state`
-prints, in which the launcher puts the status.
+`create` writes a file `glance` into the container's folder; `scripts/sampan` reads it. The launcher answers `state`
+and `kill` only while the process that it names is there, and deletes only what the kernel lets go; everything else is
+left to Python: a container that is paused, an option or a signal that the launcher does not know, a file that it
+cannot read. Lines: the process id and its start time in clock ticks; the boot's id; the file that tells whether the
+cgroup is frozen; the cgroup's folders; those of the group above; then the document that `state` prints, in which the
+launcher puts the status.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from sampan.container.store import Entry
 
 NAME = "glance"
+_SPECIAL = frozenset(" *?[\\~'\"")
+"""What a shell does not take as it stands; all else that is printable, it does."""
 
 
 def write(entry: Entry, pid: int) -> None:
@@ -29,8 +32,18 @@ def write(entry: Entry, pid: int) -> None:
     if not frozen.isprintable():  # it would not be one line
         return
     try:
-        head = f"{pid} {start_time(pid)}\n{boot_id()}\n{frozen}\n"
+        head = f"{pid} {start_time(pid)}\n{boot_id()}\n{frozen}\n{_groups(entry)}\n"
         document = indented(describe(entry, RUNNING, pid))
         durable.write_file(f"{entry.folder}/{NAME}", f"{head}{document}\n".encode(), lasting=False)
     except SampanError:
         return
+
+
+def _groups(entry: Entry) -> str:
+    """Two lines of folders; empty ones where there is more to a deletion than to remove folders."""
+    hooks = entry.spec.hooks
+    own, above = cgroup_of(entry.container, entry.spec).folders
+    more = entry.container.systemd_cgroup or (hooks is not None and hooks.poststop)
+    if more or not _SPECIAL.isdisjoint("".join(own)):
+        return "\n"
+    return f"{' '.join(own)}\n{' '.join(above)}"
