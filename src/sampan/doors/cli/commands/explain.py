@@ -46,12 +46,23 @@ def run(context: Context, args: Arguments) -> int:
         return 0
     print(f"{subject.name}: {verdict.kind}")
     print(f"  it is {_described(subject)}")
+    if verdict.kind == "linux" and subject.kind != "file":
+        print(f"  a Linux program runs in {_runtime(context)}")
     if subject.command:
         print(f"  it runs {' '.join(subject.command)}")
     print("because")
     for sentence in verdict.evidence:
         print(f"  - {sentence}")
     return 0
+
+
+def _runtime(context: Context) -> str:
+    from sampan.container.delegate import linux_runtime
+
+    try:
+        return linux_runtime(context.env)
+    except NotFound as error:
+        return f"runc, crun or youki, and none is here; {error.fix}"
 
 
 def _described(subject: Subject) -> str:
