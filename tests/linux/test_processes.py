@@ -176,3 +176,18 @@ def test_oom_score_adj_is_not_lowered_by_a_plain_user(nobody, in_child):
 def test_an_oom_score_adj_that_there_is_not(value):
     with pytest.raises(Invalid):
         processes.set_oom_score_adj(value)
+
+
+@pytest.mark.parametrize("words", [["/app.wasm", "one", ""], ["x" * 100_000, "y"], ["\udcff"], []])
+def test_a_process_is_shown_with_the_command_line_that_it_takes(in_child, words):
+    def take():
+        with open("/proc/self/cmdline", "rb") as file:
+            room = len(file.read())
+        processes.set_command_line(words)
+        with open("/proc/self/cmdline", "rb") as file:
+            return room, file.read()
+
+    room, shown = in_child(take)
+    wanted = b"\0".join(os.fsencode(word) for word in words)[: room - 1]
+    assert shown.rstrip(b"\0") == wanted.rstrip(b"\0")
+    assert len(shown) == room

@@ -19,7 +19,7 @@ from sampan.container.status import cgroup_of, state_document
 from sampan.container.supervisor import Supervisor
 from sampan.core import strictjson
 from sampan.core.record import Record
-from sampan.linux.processes import boot_id, start_time
+from sampan.linux.processes import boot_id, set_command_line, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def _prepare(
 ) -> Run:
     signals = begin([starter.fd, *wish.kept])
     container, spec = entry.container, entry.spec
+    if spec.process is not None:
+        set_command_line(spec.process.args)
     cgroup = cgroup_of(container, spec)
     world = walls.World(container, spec)
     files.open(entry, wish, spec)

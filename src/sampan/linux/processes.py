@@ -16,6 +16,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 MAX_SIGNAL = 64
+_ARG_START = 45  # of /proc/PID/stat's fields behind the name: proc(5) counts 48
 LONGEST_POLL = 2_000_000.0
 
 
@@ -157,6 +158,25 @@ def set_parent_death_signal(number: int, parent: int) -> None:
 def set_name(name: str) -> None:
     """The thread's name in ps and /proc/PID/comm; the first 15 bytes count."""
     _prctl(_PR_SET_NAME, os.fsencode(name.replace("\0", ""))[:15], f"take the name {name!r}")
+
+
+def set_command_line(words: list[str]) -> None:
+    """What ps shows of this process; as much of it as there is room where its own arguments are.
+
+    Best effort: where it cannot be written it stays.
+    """
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        start, end = int(fields[_ARG_START]), int(fields[_ARG_START + 1])
+        text = b"\0".join(os.fsencode(word) for word in words)[: max(end - start - 1, 0)]
+        fd = os.open("/proc/self/mem", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.pwrite(fd, text.ljust(end - start, b"\0"), start)
+        finally:
+            os.close(fd)
+    except OSError:
+        return
 
 
 def set_oom_score_adj(value: int) -> None:

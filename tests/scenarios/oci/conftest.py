@@ -145,11 +145,12 @@ class Peers:
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
-                line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+                line = Path(f"/proc/{pid}/cmdline").read_bytes()
+                environment = Path(f"/proc/{pid}/environ").read_bytes()
             except OSError:  # it ended in between
                 continue
-            if str(self.folder) in line:
-                found.append(f"{pid} {line}")
+            if str(self.folder).encode() in line + environment:
+                found.append(f"{pid} {line!r}")
         return found
 
 
