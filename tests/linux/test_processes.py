@@ -178,7 +178,7 @@ def test_an_oom_score_adj_that_there_is_not(value):
         processes.set_oom_score_adj(value)
 
 
-@pytest.mark.parametrize("words", [["/app.wasm", "one", ""], ["x" * 100_000, "y"], ["\udcff"], []])
+@pytest.mark.parametrize("words", [["/app.wasm", "one", ""], ["x" * 100_000, "y"], ["\ud800\udcff"], []])
 def test_a_process_is_shown_with_the_command_line_that_it_takes(in_child, words):
     def take():
         with open("/proc/self/cmdline", "rb") as file:
@@ -188,6 +188,6 @@ def test_a_process_is_shown_with_the_command_line_that_it_takes(in_child, words)
             return room, file.read()
 
     room, shown = in_child(take)
-    wanted = b"\0".join(os.fsencode(word) for word in words)[: room - 1]
+    wanted = b"\0".join(word.encode(errors="backslashreplace") for word in words)[: room - 1]
     assert shown.rstrip(b"\0") == wanted.rstrip(b"\0")
     assert len(shown) == room

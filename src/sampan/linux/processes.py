@@ -169,7 +169,7 @@ def set_command_line(words: list[str]) -> None:
         with open("/proc/self/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
         start, end = int(fields[_ARG_START]), int(fields[_ARG_START + 1])
-        text = b"\0".join(os.fsencode(word) for word in words)[: max(end - start - 1, 0)]
+        text = b"\0".join(word.encode(errors="backslashreplace") for word in words)[: max(end - start - 1, 0)]
         fd = os.open("/proc/self/mem", os.O_WRONLY | os.O_CLOEXEC)
         try:
             os.pwrite(fd, text.ljust(end - start, b"\0"), start)
