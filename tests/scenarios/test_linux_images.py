@@ -98,6 +98,7 @@ def test_it_lives_a_whole_life_in_the_background(linux):
     pid = program_of(linux, "life")
     assert "busybox sleep" in linux.ok("top", "life")
     assert inspect(linux, "life")["Platform"] == "linux"
+    assert inspect(linux, "life")["Mounts"] == []
     assert json.loads(linux.ok("stats", "--no-stream", "--format", "json", "life"))["PIDs"] != "0"
     linux.ok("stop", "life")
     assert not runs(pid)
@@ -175,8 +176,10 @@ def test_memory_that_it_may_not_have_ends_it_as_oom(linux):
 
 
 def test_it_has_a_network_of_its_own_or_the_hosts(linux):
-    script = "busybox cat /proc/net/dev | busybox grep -c :"
-    assert linux.ok("run", "--rm", "box", script) == "1\n"
+    script = (
+        "busybox cat /proc/net/dev | busybox grep -c :; busybox ping -c 1 -q localhost >&2 && echo itself"
+    )
+    assert linux.ok("run", "--rm", "box", script) == "1\nitself\n"
     assert linux.ok("run", "--rm", "--network", "host", "box", "busybox readlink /proc/self/ns/net") == (
         os.readlink("/proc/self/ns/net") + "\n"
     )

@@ -15,7 +15,6 @@ from sampan.core.errors import Exhausted, Invalid, NotFound, from_os_error
 from sampan.core.spec.checks import check_common
 from sampan.core.spec.linuxchecks import check_linux
 from sampan.core.spec.runtime import Spec
-from sampan.linux import labels, profiles, sysctls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,12 +90,18 @@ def check_spec(spec: Spec) -> None:
     """
     check_common(spec)
     check_linux(spec)
-    if spec.process is not None:
+    if spec.process is not None and (spec.process.apparmor_profile or spec.process.selinux_label):
+        from sampan.linux import labels
+
         labels.check(spec.process)
     if spec.linux is not None:
         if spec.linux.sysctl:
+            from sampan.linux import sysctls
+
             sysctls.check(spec.linux.sysctl, _own_namespaces(spec.linux.namespaces))
         if spec.linux.seccomp is not None:
+            from sampan.linux import profiles
+
             profiles.check_profile(spec.linux.seccomp)
 
 

@@ -13,7 +13,9 @@ import os
 import time
 
 from sampan.container import control, remains, stdio, walls
+from sampan.container.hostfiles import give_names
 from sampan.container.launch import Run, begin, warm_up
+from sampan.container.linuxdefaults import UMASK
 from sampan.container.linuxruntime import LinuxRuntime
 from sampan.container.process import PATIENCE, identity
 from sampan.container.records import Running
@@ -50,7 +52,8 @@ def prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fil
     files.open(entry, wish, spec)
     remains.forget(entry, roots)  # a run whose process and parent were killed left it
     spaces_of(container, spec).enter(starter)
-    _mount_root(entry)
+    os.umask(UMASK)
+    _mount_root(entry, spec.hostname)
     processes.set_child_subreaper()
     runtime = LinuxRuntime(entry, roots)
     terminal = (spec.process or Process()).terminal
@@ -97,12 +100,13 @@ def prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fil
     return Run(supervisor, files.exit, Limits(), PATIENCE if wish.mode == stdio.ATTACHED else 0.0)
 
 
-def _mount_root(entry: Entry) -> None:
+def _mount_root(entry: Entry, hostname: str) -> None:
     """The image's layers with the container's own on top; a set-user-id program of the image keeps its meaning."""
     root = walls.mount_layers(entry.container, entry.folder)
     try:
         if os.geteuid() == 0:
             mounts.change(root, clearing=NOSUID | NODEV)
+        give_names(root, hostname)
     finally:
         os.close(root)
 

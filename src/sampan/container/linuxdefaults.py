@@ -92,6 +92,12 @@ def with_defaults(spec: Spec, cgroups_path: str, dropped: list[str], *, host_net
     )
 
 
+def is_default(mount: Mount) -> bool:
+    """Whether every Linux container has this mount, whoever asked for none."""
+    plain = (_mounts_for_plain_user(host_network=network) for network in (False, True))
+    return mount in MOUNTS or any(mount in mounts for mounts in plain)
+
+
 def _resources(linux: Linux) -> Resources:
     """No device but those that every Linux container has; the runtime adds their rules."""
     resources = linux.resources or Resources()

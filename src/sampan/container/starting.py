@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from sampan.container import control, reaper, stdio
-from sampan.container.events import publish_container
+from sampan.container import control, stdio
 from sampan.container.spaces import spaces_of
 from sampan.container.starter import attend, conversation
 from sampan.container.status import CREATING, state_document
@@ -42,9 +41,11 @@ def start_here(entry: Entry, roots: Roots, mode: str) -> int:
         try:
             attend(ours, pid, _answers(entry, entry.spec))
         except SampanError:
-            reaper.reap(entry, roots, pid)
+            from sampan.container.reaper import reap
+
+            reap(entry, roots, pid)
             raise
-    publish_container(roots, entry.container, "start")
+    _publish(entry, roots)
     return pid
 
 
@@ -139,6 +140,12 @@ def start(entry: Entry, roots: Roots, mode: str = stdio.CAPTURE) -> None:
             os.close(theirs)
             connection.close()
         attend(ours, 0, _answers(entry, entry.spec))
+    _publish(entry, roots)
+
+
+def _publish(entry: Entry, roots: Roots) -> None:
+    from sampan.container.events import publish_container  # the OCI door has none
+
     publish_container(roots, entry.container, "start")
 
 

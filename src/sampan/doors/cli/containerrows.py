@@ -112,11 +112,15 @@ def guest_end(port: PortMap) -> str:
 
 def mounts_of(spec: Spec) -> list[Mount]:
     """The mounts that somebody asked for, without the host's resolver files."""
-    return [
-        m
-        for m in spec.mounts
-        if m.destination not in RESOLVER_FILES or m.source != os.path.realpath(m.destination)
-    ]
+    return [m for m in spec.mounts if not _comes_by_itself(m)]
+
+
+def _comes_by_itself(mount: Mount) -> bool:
+    if mount.destination.startswith(("/proc", "/sys", "/dev")):
+        from sampan.container.linuxdefaults import is_default
+
+        return is_default(mount)
+    return mount.destination in RESOLVER_FILES and mount.source == os.path.realpath(mount.destination)
 
 
 def mount_name(mount: Mount, volumes: str) -> str:

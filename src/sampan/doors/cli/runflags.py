@@ -33,7 +33,7 @@ OPTIONS: list[Option] = [
     collected("env", "KEY[=VALUE]", "Set an environment variable; without a value, this one's own", "e"),
     collected("env-file", "FILE", "Read environment variables from a file", complete="file"),
     setting("fuel", "N", "End it after about this many instructions", own=True),
-    setting("hostname", "NAME", "What the variable HOSTNAME says", "h"),
+    setting("hostname", "NAME", "What the variable HOSTNAME says; a Linux image's host name", "h"),
     switch("interactive", "Keep standard input open", "i"),
     collected("label", "KEY[=VALUE]", "Add a label to the container", "l"),
     collected("label-file", "FILE", "Read labels from a file", complete="file"),
@@ -54,7 +54,7 @@ OPTIONS: list[Option] = [
     setting("restart", "POLICY", "no, always, unless-stopped or on-failure[:N]", default="no",
             complete="no|always|unless-stopped|on-failure"),
     switch("rm", "Remove the container when it ends"),
-    collected("security-opt", "OPTION", "no-new-privileges, which is always on"),
+    collected("security-opt", "OPTION", "no-new-privileges, which is always on for WebAssembly"),
     setting("stop-signal", "SIGNAL", "The signal that stops it"),
     setting("stop-timeout", "SECONDS", "How long stop waits before it kills"),
     switch("strict", "Every wall around the container must stand, or it does not start", own=True),
@@ -73,7 +73,7 @@ OPTIONS: list[Option] = [
 NO_EFFECT: list[Option] = [
     switch("init", "Accepted", no_effect="a Wasm container has no child processes that an init would reap"),
     Option("cap-drop", "Accepted", value="CAP", repeats=True,
-           no_effect="a Wasm container has no capabilities but those that its process needs"),
+           no_effect="a Wasm container has no capabilities but those that its process needs; a Linux image loses it"),
     switch("disable-content-trust", "Accepted", no_effect="content is always checked against its digest"),
     switch("no-healthcheck", "Accepted", no_effect=_NO_HEALTH),
 ]  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 
-from sampan.container import delegate
 from sampan.container.bundle import check_spec, read_bundle
 from sampan.container.inits import without_init
 from sampan.container.records import Container, check_name
@@ -71,7 +70,9 @@ def _hand_over_linux(context: Context, spec: Spec, bundle: str) -> None:
     verdict = verdict_of(spec, bundle)
     context.record("debug", f"{verdict.kind}: {'; '.join(verdict.evidence)}")
     if verdict.kind not in ("module", "component"):
-        delegate.hand_over(context.words, context.env)
+        from sampan.container.delegate import hand_over
+
+        hand_over(context.words, context.env)
 
 
 def _container(context: Context, container_id: str, bundle: str) -> Container:
