@@ -72,9 +72,8 @@ class World:
             Denied: the container is strict and does not waive this wall.
         """
         if self.container.strict and wall not in self.container.waived:
-            raise Denied(
-                f"the {wall} wall cannot be built: {error.message}", fix=f"or waive it: --waive {wall}"
-            )
+            fix = error.fix if self.container.bundle else f"or waive it: --waive {wall}"
+            raise Denied(f"the {wall} wall cannot be built: {error.message}", fix=fix)
         self.absent.add(wall)
         self.missing.append(f"no {wall} ({error.message})")
 
