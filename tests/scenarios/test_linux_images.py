@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from tests.cli.conftest import Terminal
+from tests.plain_user import NEEDED, plain_user
 from tests.scenarios.conftest import free_port, inspect, needs, until
 from tests.scenarios.oci.conftest import CARRIES, answer, archives  # noqa: F401 - a fixture
 
@@ -176,9 +177,7 @@ def test_memory_that_it_may_not_have_ends_it_as_oom(linux):
 
 
 def test_it_has_a_network_of_its_own_or_the_hosts(linux):
-    script = (
-        "busybox cat /proc/net/dev | busybox grep -c :; busybox ping -c 1 -q localhost >&2 && echo itself"
-    )
+    script = "busybox grep -c : /proc/net/dev; busybox ping -c 1 -q localhost >&2 && echo itself"
     assert linux.ok("run", "--rm", "box", script) == "1\nitself\n"
     assert linux.ok("run", "--rm", "--network", "host", "box", "busybox readlink /proc/self/ns/net") == (
         os.readlink("/proc/self/ns/net") + "\n"
@@ -196,6 +195,12 @@ def test_what_only_wasm_has_is_refused(linux, flags):
     assert refused.returncode == 125
     assert f"{flags[0]} is for WebAssembly" in refused.stderr
     assert linux.ok("ps", "-aq") == ""
+
+
+def test_an_init_is_refused(linux):
+    refused = linux("run", "--rm", "--init", "box")
+    assert refused.returncode == 125
+    assert "--init cannot be had" in refused.stderr
 
 
 def test_without_a_runtime_the_fix_is_named(linux):
@@ -300,3 +305,35 @@ def test_S4_an_image_that_carries_its_own_runtime_runs_as_it_is(machine, archive
     assert machine.ok("logs", "carries") == "pid 1 serves /http-server.wasm\n"
     machine.ok("rm", "-f", "carries")
     assert remains(machine) == []
+
+
+nobody = pytest.fixture(plain_user)
+
+
+@NEEDED
+def test_a_plain_user_is_root_in_it(nobody):
+    context = nobody.home / "context"
+    context.mkdir()
+    shutil.copy(shutil.which("busybox"), context / "busybox")
+    (context / "Dockerfile").write_text(DOCKERFILE.replace("COPY passwd group /etc/\n", ""))
+    assert nobody("build", "-q", "-t", "box", str(context)).returncode == 0
+    script = "busybox id -u; echo x > /x && busybox stat -c %u /x; busybox grep -c : /proc/net/dev; exit 5"
+    done = nobody("run", "--rm", "box", script)
+    assert (done.returncode, done.stdout) == (5, "0\n0\n1\n"), done.stderr
+    assert nobody("run", "--rm", "--network", "host", "box", "exit 6").returncode == 6
+    refused = nobody("run", "--rm", "-m", "64m", "box")
+    assert refused.returncode == 125
+    assert "--memory cannot be had" in refused.stderr
+    assert nobody("run", "-d", "--name", "life", "box", OBEYS).returncode == 0
+    nobody.until(lambda: "up" in nobody("logs", "life").stdout)
+    assert nobody("exec", "life", "/bin/sh", "-c", "echo made > /made; busybox id -u").stdout == "0\n"
+    assert nobody("cp", "life:/made", "out").returncode == 0
+    assert (nobody.home / "out").read_text() == "made\n"
+    pid = int(nobody("inspect", "-f", "{{.State.Pid}}", "life").stdout)
+    os.kill(parent_of(pid), signal.SIGKILL)
+    nobody.until(lambda: not runs(pid))
+    assert nobody("start", "life").returncode == 0
+    pid = int(nobody("inspect", "-f", "{{.State.Pid}}", "life").stdout)
+    assert nobody("rm", "-f", "life").returncode == 0
+    nobody.until(lambda: not runs(pid))
+    assert os.listdir(nobody.home / "run" / "linux") == []

@@ -70,6 +70,10 @@ def _refuse(args: Arguments, container: Container) -> None:
                 f"--{flag} is for WebAssembly, and {container.image} is a Linux image",
                 fix=f"leave --{flag} out",
             )
+    if args.on("init"):
+        raise Unimplemented(
+            f"--init cannot be had for {container.image}, a Linux image", fix="put an init into the image"
+        )
     network = container.network
     if network is not None and network.mode == "published":
         raise Unimplemented(

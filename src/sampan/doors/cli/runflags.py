@@ -24,6 +24,7 @@ _LOG = "logs go to a file of the container, read by 'sampan logs'"
 
 OPTIONS: list[Option] = [
     collected("annotation", "KEY=VALUE", "Add an annotation to the container's OCI spec"),
+    collected("cap-drop", "CAP", "Take a capability away, or all; Wasm has none but those that its process needs"),
     setting("cidfile", "FILE", "Write the container's id to a file that is not there yet", complete="file"),
     setting("cpu-shares", "N", "Weight of the container's CPU time against others', 1024 for one share", "c"),
     setting("cpus", "N", "How many CPUs it may use, like 0.5"),
@@ -72,8 +73,6 @@ OPTIONS: list[Option] = [
 
 NO_EFFECT: list[Option] = [
     switch("init", "Accepted", no_effect="a Wasm container has no child processes that an init would reap"),
-    Option("cap-drop", "Accepted", value="CAP", repeats=True,
-           no_effect="a Wasm container has no capabilities but those that its process needs; a Linux image loses it"),
     switch("disable-content-trust", "Accepted", no_effect="content is always checked against its digest"),
     switch("no-healthcheck", "Accepted", no_effect=_NO_HEALTH),
 ]  # fmt: skip

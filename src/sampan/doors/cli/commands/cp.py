@@ -69,11 +69,11 @@ def _copy_out(context: Context, args: Arguments, entry: Entry, source: str, targ
         copy = Copy(None, follow=args.on("follow-link"), warn=context.warn)
         with_files(entry, lambda root: copy.to_stream(Place(root, source)), writes=False)
         return
-    owner = None if args.on("archive") else (os.geteuid(), os.getegid())
-    copy = Copy(owner, follow=args.on("follow-link"), warn=context.warn)
     place = _host_place(target)
 
-    def work(root: int) -> None:
+    def work(root: int) -> None:  # in the container's namespaces this user has another number
+        owner = None if args.on("archive") else (os.geteuid(), os.getegid())
+        copy = Copy(owner, follow=args.on("follow-link"), warn=context.warn)
         copy.files(Place(root, source), place)
         _tell(context, args, copy, place.path)
 
