@@ -19,8 +19,10 @@ def grown(module: bytes, size: int) -> bytes:
     for kind, content in sections:
         if kind in (FUNCTIONS, CODE):
             count, at = _read(content, 0)
-            content = _written(count * times) + content[at:] * times
-        out += bytes([kind]) + _written(len(content)) + content
+            larger = _written(count * times) + content[at:] * times
+        else:
+            larger = content
+        out += bytes([kind]) + _written(len(larger)) + larger
     return bytes(out)
 
 

@@ -155,7 +155,9 @@ def test_C8_of_many_creations_of_one_name_exactly_one_wins(world):
     for pid in children:
         os.waitpid(pid, 0)
     os.close(write)
-    assert sorted(os.read(read, 100)) == sorted(b"0" * 15 + b"1")
+    said = os.read(read, 100)
+    os.close(read)
+    assert sorted(said) == sorted(b"0" * 15 + b"1")
     assert [e.container.name for e in world.containers.all()] == ["same"]
 
 
