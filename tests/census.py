@@ -12,6 +12,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 
 PATIENCE = 15.0  # seconds: processes that were told to end may take a moment
 STATE_ROOTS = ("/run/sampan", "/run/sampan-oci", "/var/lib/sampan/containers")
@@ -101,7 +102,7 @@ def _cgroups(base: str) -> Iterator[str]:
 
 
 def _is_anothers(cgroup: str, base: str) -> bool:
-    """Whether a group is that of another worker's container: one that runs, or that still has its folder."""
+    """Whether a group is that of another run's container: one that lives, or that still has its folder."""
     try:
         with open(f"{cgroup}/cgroup.procs") as file:
             members = [int(line) for line in file]
@@ -110,11 +111,10 @@ def _is_anothers(cgroup: str, base: str) -> bool:
     if members:
         return not any(_works_below(pid, base) for pid in members)
     name = os.path.basename(cgroup)
-    if not os.environ.get("PYTEST_XDIST_WORKER"):
-        return False
-    above = os.path.dirname(base)
-    others = [f"{above}/{worker}" for worker in os.listdir(above) if f"{above}/{worker}" != base]
-    return any(name in names for other in others for _, names, _ in os.walk(other))
+    top = base[
+        : base.find("/", base.find("pytest-of-"))
+    ]  # where this user's other runs have their folders, too
+    return any(name in names for folder, names, _ in os.walk(top) if not f"{folder}/".startswith(f"{base}/"))
 
 
 def _descriptors() -> Iterator[str]:
@@ -124,6 +124,8 @@ def _descriptors() -> Iterator[str]:
             kind = stat.S_IFMT(os.fstat(int(entry)).st_mode)
         except OSError:  # the one that lists them
             continue
+        if int(entry) == resource_tracker._resource_tracker._fd:  # type: ignore[attr-defined]
+            continue  # multiprocessing keeps it for good
         if not (target.startswith("/tmp/") and target.endswith("(deleted)") and kind == stat.S_IFREG):
             yield f"{entry} -> {target}"  # the others are where pytest keeps what a test prints
 
