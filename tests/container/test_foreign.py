@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from sampan.container import ending, remains, starting, stdio
+from sampan.container import control, ending, remains, starting, stdio
 from sampan.container.linuxdefaults import with_defaults
 from sampan.container.linuxruntime import LinuxRuntime
 from sampan.container.logs import STDERR
@@ -101,6 +101,18 @@ def test_a_signal_is_the_programs_own_end(world, linux):
     assert (record.code, record.reason) == (137, "killed")
 
 
+def test_one_that_is_killed_before_it_began_was_killed(world, linux):
+    entry = linux(*shell("echo never"))
+    starting.start(entry, world.roots, stdio.ATTACHED)  # and nobody attaches yet
+    ending.kill(entry, world.roots, signal.SIGKILL)
+    client = control.request(entry.folder, {"do": "attach"}, 10)
+    control.receive(client)
+    client.close()
+    record = ending.wait(entry, 20)
+    assert (record.code, record.reason) == (137, "killed")
+    assert world.output(entry) == b""
+
+
 def test_the_processes_end_with_the_first_one(world, linux):
     entry = linux(*shell("/bin/busybox sleep 1000 & echo up; exit 3"))
     assert finish(world, entry).code == 3
@@ -181,3 +193,32 @@ def test_the_complaint_of_an_exec_has_the_shells_code(world, linux):
         assert codes == [127, 126, 0]
     finally:
         runtime.close()
+
+
+def test_without_its_runtime_the_rest_still_goes(world, linux, tmp_path):
+    shutil.copy(RUNC, tmp_path / "runc")
+    entry = linux("/bin/busybox", "sleep", "1000", runtime=str(tmp_path / "runc"))
+    starting.start(entry, world.roots)
+    program = os.pidfd_open(entry.running.linux_pid)
+    (tmp_path / "runc").unlink()
+    ending.remove(entry, world.roots, force=True)
+    assert _ended(program)
+    os.close(program)
+    assert state_of_runc(world) == []
+    assert entry.container.id not in os.listdir("/sys/fs/cgroup/pids/sampan")
+
+
+def test_a_program_that_closed_its_input_holds_nobody_up(world, linux):
+    entry = linux(*shell("exec < /dev/null; echo closed; /bin/busybox sleep 1000"), keep_stdin=True)
+    starting.start(entry, world.roots)
+    world.until_output(entry, b"closed")
+    client = control.request(entry.folder, {"do": "attach"}, 10)
+    try:
+        control.receive(client)
+        for _ in range(8):
+            client.send(control.STDIN + bytes(60000))
+        ending.kill(entry, world.roots, signal.SIGKILL)
+        while (packet := control.receive(client)[0])[:1] != control.ENDED:
+            assert packet
+    finally:
+        client.close()

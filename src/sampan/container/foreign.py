@@ -21,7 +21,7 @@ from sampan.container.process import PATIENCE, identity
 from sampan.container.records import Running
 from sampan.container.spaces import FILES, spaces_of
 from sampan.container.supervisor import Supervisor
-from sampan.core.errors import NotFound, Unavailable, from_os_error
+from sampan.core.errors import NotFound, SampanError, Unavailable, from_os_error
 from sampan.core.spec.runtime import Process
 from sampan.engine.grants import Ending, Limits
 from sampan.linux import mounts, processes
@@ -62,6 +62,10 @@ def prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fil
     else:
         ends = stdio.arrange(wish.mode, keep_stdin=container.keep_stdin, terminal=False)
         pid = runtime.create("")
+        if wish.mode != stdio.INHERIT:
+            stdio.arrange(
+                stdio.NOWHERE, keep_stdin=False, terminal=False
+            )  # the program alone holds its pipes
     root, spaces = _world_of(pid)
     cgroup = Cgroup(container.id)
     began = processes.start_time(pid)
@@ -79,9 +83,13 @@ def prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fil
         )
     )
     warm_up()
+    is_awaited = wish.mode == stdio.ATTACHED
+    if not is_awaited:
+        runtime.start()  # whoever started it may signal the program at once
 
     def run() -> Ending:
-        runtime.start()
+        if is_awaited:
+            _start(runtime, pid)
         return _ending(os.waitpid(pid, 0)[1], cgroup)
 
     def pass_on(number: int) -> bool:
@@ -98,6 +106,16 @@ def prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fil
     supervisor = Supervisor(run, signals, ends, files.log, files.server, answers)
     supervisor.pass_signals(pass_on)
     return Run(supervisor, files.exit, Limits(), PATIENCE if wish.mode == stdio.ATTACHED else 0.0)
+
+
+def _start(runtime: LinuxRuntime, pid: int) -> None:
+    """Lets the program begin; one that somebody killed before that has just ended."""
+    try:
+        runtime.start()
+    except SampanError:
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None or ended.si_code == os.CLD_EXITED:
+            raise
 
 
 def _mount_root(entry: Entry, hostname: str) -> None:

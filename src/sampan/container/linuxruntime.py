@@ -9,6 +9,7 @@ import os
 
 from sampan.core import strictjson
 from sampan.core.errors import Invalid, NotFound, Precondition, SampanError, from_os_error
+from sampan.linux import durable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,12 +65,14 @@ class LinuxRuntime:
         self._check(self._run(["start", self._id]), "be started")
 
     def delete(self) -> None:
-        """Ends what there is of the container and forgets it; one that is not there, or no runtime, is fine."""
-        if os.path.isdir(f"{self._root}/{self._id}"):
+        """Ends what there is of the container and forgets it; one that is not there is fine."""
+        state = f"{self._root}/{self._id}"
+        if os.path.isdir(state):
             try:
                 self._run(["delete", "--force", self._id], quiet=True)
-            except SampanError:  # it was uninstalled: the cgroup takes the processes with it
-                return
+            except SampanError:  # the runtime was uninstalled; the processes are ended without it
+                pass
+            durable.remove_tree(state)
 
     def execute(self, process: Process, *, detached: bool, keep_stdin: bool) -> int:
         """Starts another program in the running container; the pid of the runtime.

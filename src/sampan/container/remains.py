@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sampan.core.errors import SampanError
+from sampan.linux import processes
 from sampan.linux.cgroups import Cgroup
 
 TYPE_CHECKING = False
@@ -10,9 +11,17 @@ if TYPE_CHECKING:
     from sampan.container.store import Entry
     from sampan.core.roots import Roots
 
+SIGKILL = 9
+
 
 def forget(entry: Entry, roots: Roots) -> None:
     """Ends what still runs of a container's last run, and takes its cgroup away."""
+    run = entry.running
+    if run is not None and run.linux_pid and run.boot_id == processes.boot_id():
+        try:
+            processes.send_signal(run.linux_pid, run.linux_start, SIGKILL)  # a plain user's has no cgroup
+        except SampanError:  # it has ended
+            pass
     try:
         Cgroup(entry.container.id).remove()
     except (

@@ -41,6 +41,10 @@ class V1:
         """The group's folder in each hierarchy, there or not."""
         return [f"{mount}/{self.path}" for mount in dict.fromkeys(self.mounts.values())]
 
+    def all_folders(self) -> list[str]:
+        """The same, with that of the bare version 2 beside them, where the runtime for Linux containers makes one."""
+        return [*self.folders(), f"{self.root}/unified/{self.path}"]
+
     def make(self, join: bool) -> None:
         """Make the folders; with `join` those that are there are used.
 
@@ -137,6 +141,9 @@ class V2:
         self.folder = f"{root}/{path}"
 
     def folders(self) -> list[str]:
+        return [self.folder]
+
+    def all_folders(self) -> list[str]:
         return [self.folder]
 
     def make(self, join: bool) -> None:

@@ -304,7 +304,7 @@ class Cgroup:
             TimedOut: processes are still there after five seconds (stuck in the kernel); call again later.
             Denied: not allowed to.
         """
-        left = self._remove_folders(self.files.folders())
+        left = self._remove_folders(self.files.all_folders())
         end = time.monotonic() + REMOVE_SECONDS
         pause = 0.001
         while left:

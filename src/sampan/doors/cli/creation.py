@@ -30,7 +30,6 @@ from sampan.core.spec.runtime import (
 )
 from sampan.core.units import parse_duration
 from sampan.doors.cli import runenv, runmounts, runvalues
-from sampan.doors.cli.linuximages import adapt, is_linux
 from sampan.doors.cli.names import new_name
 from sampan.doors.cli.sources import find_or_pull, plain_file
 from sampan.doors.cli.users import find_user, home_of
@@ -239,8 +238,11 @@ def _translate(context: Context, args: Arguments, what: _What, container_id: str
         annotations={**what.annotations, **runenv.read_annotations(args.values("annotation"))},
         linux=own_namespaces(_resources(args)),
     )
-    if what.image is not None and is_linux(what.image, what.rootfs, spec):
-        spec = adapt(context, args, container, spec)
+    if what.image is not None:
+        from sampan.doors.cli.linuximages import adapt, is_linux
+
+        if is_linux(what.image, what.rootfs, spec):
+            spec = adapt(context, args, container, spec)
     return container, spec
 
 

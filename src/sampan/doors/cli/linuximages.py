@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 
-from sampan.container.delegate import linux_runtime
 from sampan.container.finding import clues_of_bundle
-from sampan.container.linuxdefaults import with_defaults
 from sampan.core.detect import detect
 from sampan.core.errors import Denied, Unimplemented
 from sampan.core.spec.runtime import Root
@@ -45,6 +43,9 @@ def adapt(context: Context, args: Arguments, container: Container, spec: Spec) -
         NotFound: there is no runtime for it. Unimplemented: a flag that it cannot have.
         Denied: limits, for a plain user.
     """
+    from sampan.container.delegate import linux_runtime
+    from sampan.container.linuxdefaults import with_defaults
+
     container.linux_runtime = linux_runtime(context.env)
     _refuse(args, container)
     process = spec.process
