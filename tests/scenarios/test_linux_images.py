@@ -307,7 +307,11 @@ def test_S4_an_image_that_carries_its_own_runtime_runs_as_it_is(machine, archive
     assert remains(machine) == []
 
 
-nobody = pytest.fixture(plain_user)
+@pytest.fixture
+def nobody():
+    for user in plain_user():
+        yield user
+        user("rm", "-f", "life")
 
 
 @NEEDED

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 SIGKILL = 9
 CONSOLE = "console"
 CONSOLE_SECONDS = 10.0
+DYING_SECONDS = 1.0
 
 
 def prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Files) -> Run:
@@ -63,9 +64,7 @@ def prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fil
         ends = stdio.arrange(wish.mode, keep_stdin=container.keep_stdin, terminal=False)
         pid = runtime.create("")
         if wish.mode != stdio.INHERIT:
-            stdio.arrange(
-                stdio.NOWHERE, keep_stdin=False, terminal=False
-            )  # the program alone holds its pipes
+            stdio.arrange(stdio.NOWHERE, keep_stdin=False, terminal=False)  # the pipes are the program's
     root, spaces = _world_of(pid)
     cgroup = Cgroup(container.id)
     began = processes.start_time(pid)
@@ -105,7 +104,7 @@ def prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fil
     }
     supervisor = Supervisor(run, signals, ends, files.log, files.server, answers)
     supervisor.pass_signals(pass_on)
-    return Run(supervisor, files.exit, Limits(), PATIENCE if wish.mode == stdio.ATTACHED else 0.0)
+    return Run(supervisor, files.exit, Limits(), PATIENCE if is_awaited else 0.0)
 
 
 def _start(runtime: LinuxRuntime, pid: int) -> None:
@@ -113,6 +112,9 @@ def _start(runtime: LinuxRuntime, pid: int) -> None:
     try:
         runtime.start()
     except SampanError:
+        pidfd = processes.open_pidfd(pid)
+        processes.wait_ended(pidfd, DYING_SECONDS)
+        os.close(pidfd)
         ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is None or ended.si_code == os.CLD_EXITED:
             raise
