@@ -141,9 +141,7 @@ def _end_process(entry: Entry) -> None:
 
 
 def _remove_cgroup(entry: Entry) -> SampanError | None:
-    if (
-        entry.running is None and not entry.has_claimed_cgroup()
-    ):  # it has none yet; one of that name is somebody else's
+    if not entry.claimed_cgroup():  # one of that name is somebody else's
         return None
     try:
         cgroup_of(entry.container, entry.spec).remove()

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from sampan.core.spec.runtime import Spec
     from sampan.engine.grants import PortMap
     from sampan.engine.program import Engine, Program
-    from sampan.linux.cgroups import Cgroup
 
 PATIENCE = 10.0
 
@@ -101,7 +100,7 @@ def _prepare(
     files.open(entry, wish, spec)
     loaded: Program | None = None
     if world.is_out_of_reach:  # nothing of root's is readable from its user namespace: all of it comes before
-        _enter_cgroup(entry, world, cgroup)
+        walls.enter_cgroup(world, cgroup, entry.claim_cgroup)
         source = workload.find_outside(world)
         loaded = workload.load(source, world, roots, engine)
         walls.import_all()
@@ -114,7 +113,7 @@ def _prepare(
             loaded = workload.load(
                 source, world, roots, engine
             )  # compiling takes more than a container may have
-        _enter_cgroup(entry, world, cgroup)
+        walls.enter_cgroup(world, cgroup, entry.claim_cgroup)
     world.spaces.enter_cgroup_namespace()
     pid = own_pid()
     _run_hooks_of_creation(entry, spec, starter, pid)
@@ -195,11 +194,6 @@ class Files:
     def write_begun(self) -> None:
         os.write(self._begun, b"!")
         os.close(self._begun)  # or a workload could take back that it has begun
-
-
-def _enter_cgroup(entry: Entry, world: walls.World, cgroup: Cgroup) -> None:
-    entry.claim_cgroup()
-    walls.enter_cgroup(world, cgroup)
 
 
 def _arrange_output(keep_stdin: bool, spec: Spec, wish: Wish) -> stdio.Ends:

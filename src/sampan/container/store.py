@@ -153,14 +153,22 @@ class Entry:
         except FileNotFoundError:
             return False
 
-    def claim_cgroup(self) -> None:
-        """Notes that the cgroup of the container's name is about to be its own, so that it goes with the container."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        os.close(os.open(f"{self.folder}/cgroup", flags, 0o600))
+    def claim_cgroup(self, path: str) -> None:
+        """Notes that the cgroup `path` is the container's own, so that it goes with the container."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(f"{self.folder}/cgroup", flags, 0o600)
+        try:
+            os.write(fd, os.fsencode(path))
+        finally:
+            os.close(fd)
 
-    def has_claimed_cgroup(self) -> bool:
-        """Whether the container's process came as far as its cgroup."""
-        return os.path.exists(f"{self.folder}/cgroup")
+    def claimed_cgroup(self) -> str:
+        """The cgroup that the container's process made, below the hierarchies; "" when it did not come that far."""
+        try:
+            with open(f"{self.folder}/cgroup", "rb") as file:
+                return os.fsdecode(file.read(4096))
+        except FileNotFoundError:
+            return ""
 
     def open_record(self) -> int:
         """A descriptor of the record of the last run's end, to be read by `read_exit`; -1 if there was none."""

@@ -22,6 +22,8 @@ from sampan.linux.namespaces import NEWNS, NEWUSER, NEWUTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sampan.container.records import Container
     from sampan.container.starter import Starter
 
@@ -246,8 +248,12 @@ def _use_host_paths(world: World, folder: str) -> None:
     world.preopens += container.preopens
 
 
-def enter_cgroup(world: World, cgroup: Cgroup) -> None:
-    """Puts this process into the container's cgroup, with the spec's limits."""
+def enter_cgroup(world: World, cgroup: Cgroup, claim: Callable[[str], None]) -> None:
+    """Puts this process into the container's cgroup, with the spec's limits.
+
+    Args:
+        claim: is told the path of a cgroup that was made: from then on it goes with the container.
+    """
     linux = world.spec.linux
     resources = (linux.resources if linux is not None else None) or Resources()
     try:
@@ -256,6 +262,7 @@ def enter_cgroup(world: World, cgroup: Cgroup) -> None:
         except Exists:  # a run whose parent was killed left it
             cgroup.remove()
             cgroup.create(resources)
+        claim(cgroup.path)
         cgroup.attach()
     except SampanError as error:
         plain = isinstance(error, Denied) and not world.container.strict

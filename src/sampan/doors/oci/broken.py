@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from sampan.container import control
+from sampan.container.records import Container
+from sampan.container.store import Entry
 from sampan.core.errors import NotFound, SampanError
 from sampan.linux import processes
 from sampan.linux.cgroups import Cgroup
@@ -15,7 +17,7 @@ SIGKILL = 9
 
 
 def remove(container_id: str, states: StateRoot) -> None:
-    """Ends what still runs of it and removes its folder; a cgroup that only its spec named may stay.
+    """Ends what still runs of it and removes its folder.
 
     Raises:
         NotFound: there is no such container.
@@ -35,7 +37,10 @@ def remove(container_id: str, states: StateRoot) -> None:
         finally:
             connection.close()
     try:
-        Cgroup(container_id).remove()
-    except SampanError:  # there is none that can be removed
+        if path := Entry(
+            f"{states.folder}/{container_id}", Container(container_id, "", "", 0)
+        ).claimed_cgroup():
+            Cgroup(path, base="").remove()
+    except (SampanError, OSError):  # there is none that can be removed
         pass
     states.forget(container_id)

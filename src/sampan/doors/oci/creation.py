@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from binascii import crc32
 
 from sampan.container.bundle import check_spec, read_bundle
 from sampan.container.inits import without_init
 from sampan.container.records import Container, check_name
 from sampan.core.commandline import setting, switch
+from sampan.core.spec.runtime import Linux
 from sampan.doors.oci import glance, plumbing
+from sampan.doors.oci.context import default_root
 from sampan.engine.grants import Network
 
 TYPE_CHECKING = False
@@ -43,6 +46,7 @@ def create(context: Context, arguments: Arguments, *, console_fd: int = -1) -> E
     spec = without_init(read_bundle(bundle))
     _hand_over_linux(context, spec, bundle)
     check_spec(spec)
+    _name_cgroup(context, spec, container_id)
     terminal = spec.process is not None and spec.process.terminal
     console_fd = plumbing.console(arguments, terminal=terminal, given=console_fd)
     preserved = plumbing.preserved(arguments)
@@ -73,6 +77,16 @@ def _hand_over_linux(context: Context, spec: Spec, bundle: str) -> None:
         from sampan.container.delegate import hand_over
 
         hand_over(context.words, context.env)
+
+
+def _name_cgroup(context: Context, spec: Spec, container_id: str) -> None:
+    """Gives a bundle that names no cgroup one that no container of another root has, whatever its id."""
+    if context.systemd or (spec.linux is not None and spec.linux.cgroups_path):
+        return
+    if spec.linux is None:
+        spec.linux = Linux()
+    own = context.root == default_root(context.env)
+    spec.linux.cgroups_path = container_id if own else f"{container_id}-{crc32(context.root.encode()):08x}"
 
 
 def _container(context: Context, container_id: str, bundle: str) -> Container:
