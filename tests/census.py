@@ -1,7 +1,8 @@
 """What tests leave on the machine: a count before and after each module, which must be the same.
 
 Workers run side by side, and the machine is not theirs alone. So each thing is counted only where it is seen to be
-this worker's: a descendant, or something that names the worker's own temporary folder.
+this worker's: a descendant, what inherited the worker's mark in its environment, or what names the worker's own
+temporary folder. Empty cgroups show no owner: they are counted once, around the whole session.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import gc
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
@@ -17,22 +17,26 @@ from multiprocessing import resource_tracker
 PATIENCE = 15.0  # seconds: processes that were told to end may take a moment
 STATE_ROOTS = ("/run/sampan", "/run/sampan-oci", "/var/lib/sampan/containers")
 CGROUPS = "/sys/fs/cgroup"
-KEPT_CGROUPS = ("sampan", "sampan.slice")
-"""The group that all of ours are in, which stays."""
+MARK = "SAMPAN_TEST_WORKER"
 
 Things = set[tuple[str, str]]
 """What there is: its kind, and how a person finds it."""
 
 
+def mark() -> None:
+    """Gives all that this process starts from here on its mark; its own /proc/PID/environ stays without."""
+    os.environ[MARK] = f"{os.getpid()}."
+
+
 def take(base: str) -> Things:
     """What there is of the worker whose temporary folder is `base`."""
     gc.collect()  # what nobody holds any more is no leak
-    things = {("process", text) for text in _processes(base)}
+    pids = _processes(base)
+    things = {("process", f"{pid} {_command(pid)}") for pid in pids}
     things |= {("mount", text) for text in _mounts(base)}
-    things |= {("cgroup", text) for text in _cgroups(base)}
+    things |= {("cgroup", path) for path in cgroups() if not pids.isdisjoint(_members(path))}
     things |= {("descriptor", text) for text in _descriptors()}
     things |= {("state", text) for text in _states(base)}
-    things |= {("temporary file", text) for text in _temporary_files()}
     return things
 
 
@@ -46,8 +50,17 @@ def left(before: Things, base: str) -> list[str]:
         time.sleep(0.05)
 
 
-def _processes(base: str) -> Iterator[str]:
-    """Descendants, and whatever else works below `base`; zombies, too."""
+def cgroups() -> set[str]:
+    """The groups of all containers, whoever's."""
+    found = set()
+    for hierarchy in (CGROUPS, *(entry.path for entry in os.scandir(CGROUPS) if entry.is_dir())):
+        for folder, names, _ in os.walk(f"{hierarchy}/sampan"):
+            found.update(f"{folder}/{name}" for name in names)
+    return found
+
+
+def _processes(base: str) -> set[int]:
+    """Descendants, zombies too, and what else was started from here."""
     parents: dict[int, int] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -56,25 +69,26 @@ def _processes(base: str) -> Iterator[str]:
         except OSError:  # it has ended
             continue
     own = os.getpid()
-    for pid in parents.keys() - {own}:
-        above = pid
-        while above not in (0, own):
-            above = parents.get(above, 0)
-        if above == own or _works_below(pid, base):
-            yield f"{pid} {_command(pid)}"
+    return {
+        pid for pid in parents if pid != own and (own in _above(pid, parents) or _was_started_here(pid, base))
+    }
 
 
-def _works_below(pid: int, base: str) -> bool:
-    raw = os.fsencode(base)
+def _above(pid: int, parents: dict[int, int]) -> Iterator[int]:
+    while pid := parents.get(pid, 0):
+        yield pid
+
+
+def _was_started_here(pid: int, base: str) -> bool:
+    signs = {"environ": f"{MARK}={os.getpid()}.", "cmdline": f"{base}/"}
     try:
-        for name in ("cmdline", "environ"):
+        for name, sign in signs.items():
             with open(f"/proc/{pid}/{name}", "rb") as file:
-                if raw in file.read():
-                    return pid != os.getppid()
-        links = [f"/proc/{pid}/cwd", *(entry.path for entry in os.scandir(f"/proc/{pid}/fd"))]
-        return any(os.readlink(link).startswith(base) for link in links)
-    except OSError:  # it has ended, or closed that
-        return False
+                if os.fsencode(sign) in file.read():
+                    return True
+    except OSError:  # it has ended
+        pass
+    return False
 
 
 def _command(pid: int) -> str:
@@ -90,31 +104,15 @@ def _command(pid: int) -> str:
 def _mounts(base: str) -> Iterator[str]:
     """Mounts, also those that keep a namespace, which name the folder as a place or as a source."""
     with open("/proc/self/mountinfo") as file:
-        yield from (line.strip() for line in file if base in line)
+        yield from (line.strip() for line in file if f"{base}/" in line)
 
 
-def _cgroups(base: str) -> Iterator[str]:
-    for folder, names, _ in os.walk(CGROUPS):
-        for name in names:
-            path = f"{folder}/{name}"
-            if "sampan" in path and name not in KEPT_CGROUPS and not _is_anothers(path, base):
-                yield path
-
-
-def _is_anothers(cgroup: str, base: str) -> bool:
-    """Whether a group is that of another run's container: one that lives, or that still has its folder."""
+def _members(cgroup: str) -> set[int]:
     try:
         with open(f"{cgroup}/cgroup.procs") as file:
-            members = [int(line) for line in file]
+            return {int(line) for line in file}
     except OSError:  # it is gone
-        return True
-    if members:
-        return not any(_works_below(pid, base) for pid in members)
-    name = os.path.basename(cgroup)
-    top = base[
-        : base.find("/", base.find("pytest-of-"))
-    ]  # where this user's other runs have their folders, too
-    return any(name in names for folder, names, _ in os.walk(top) if not f"{folder}/".startswith(f"{base}/"))
+        return set()
 
 
 def _descriptors() -> Iterator[str]:
@@ -126,8 +124,8 @@ def _descriptors() -> Iterator[str]:
             continue
         if int(entry) == resource_tracker._resource_tracker._fd:  # type: ignore[attr-defined]
             continue  # multiprocessing keeps it for good
-        if not (target.startswith("/tmp/") and target.endswith("(deleted)") and kind == stat.S_IFREG):
-            yield f"{entry} -> {target}"  # the others are where pytest keeps what a test prints
+        if not (target.endswith("(deleted)") and kind == stat.S_IFREG):
+            yield f"{entry} -> {target}"  # the others: what pytest keeps of prints, and of errors
 
 
 def _states(base: str) -> Iterator[str]:
@@ -147,8 +145,3 @@ def _names(folder: str, base: bytes) -> bool:
         except OSError:  # it has no such document
             continue
     return False
-
-
-def _temporary_files() -> Iterator[str]:
-    folder = tempfile.gettempdir()
-    yield from (f"{folder}/{name}" for name in os.listdir(folder) if name.startswith("sampan"))

@@ -18,6 +18,21 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def pytest_configure(config):
+    census.mark()
+    if not hasattr(config, "workerinput"):
+        config.cgroups_before = census.cgroups()
+
+
+def pytest_sessionfinish(session):
+    """Empty cgroups show no owner: the whole session answers for them."""
+    if hasattr(session.config, "cgroups_before"):
+        left = census.cgroups() - session.config.cgroups_before
+        if left:
+            print("\ncgroups left behind:", *sorted(left), sep="\n  ")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 @pytest.fixture(scope="module", autouse=True)
 def leak_census(tmp_path_factory):
     """Fails a module after which more is on the machine than before: processes, mounts, cgroups, descriptors, files."""

@@ -34,7 +34,9 @@ def test_limits_of_the_cgroup_have_a_least():
 def test_a_container_runs_within_all_the_least_limits(world):
     limits = [Rlimit(name, least, least) for name, least in LEAST_RLIMITS.items()]
     process = Process(["/toolbox.wasm", "write", "/file", "text"], "/", rlimits=limits)
-    entry = world.start(lower=world.rootfs(), process=process)  # a child of the zygote: a test runner is too large
+    entry = world.start(
+        lower=world.rootfs(), process=process
+    )  # a child of the zygote: a test runner is too large
     record = ending.wait(entry, 60)
     assert record is not None
     assert (record.code, record.message) == (0, "")

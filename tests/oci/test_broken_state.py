@@ -19,8 +19,13 @@ def is_running(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("content", [b"", b"[]"])
-@pytest.mark.parametrize("name", ["container.json", "running.json", "config.json"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("container.json", b""), ("config.json", b""),
+        ("container.json", b"[]"), ("config.json", b"[]"), ("running.json", b"[]"),
+    ],
+)  # fmt: skip
 def test_C23_a_damaged_record_is_reported_and_can_be_removed(oci: Runtime, name: str, content: bytes) -> None:
     container_id = oci.running()
     pid = oci.state(container_id)["pid"]
@@ -33,3 +38,13 @@ def test_C23_a_damaged_record_is_reported_and_can_be_removed(oci: Runtime, name:
     assert not (oci.root / container_id).exists()
     assert not is_running(pid)
     assert oci.state(other)["status"] == "running"
+
+
+def test_C23_a_process_that_is_not_on_record_yet_ends_with_its_container(oci: Runtime) -> None:
+    container_id = oci.running()
+    pid = oci.state(container_id)["pid"]
+    (oci.root / container_id / "running.json").write_bytes(b"")
+    assert oci.state(container_id)["status"] == "creating"
+    oci.ok("delete", "--force", container_id)
+    assert not (oci.root / container_id).exists()
+    assert not is_running(pid)
