@@ -48,8 +48,8 @@ class PlainUser:
         """`sampan`, or what another start file of the package starts."""
         command = [PYTHON, "-I", "-S", str(self.folder / "site/sampan" / start), *words]
         uid, gid = self.ids
-        return subprocess.run(command, env=self.env, cwd=self.home, user=uid, group=gid, extra_groups=[],
-                              stdin=subprocess.DEVNULL, stdout=output, stderr=output, text=True, timeout=60)  # fmt: skip
+        return subprocess.run(command, env=self.env, cwd=self.home, user=uid, group=gid, extra_groups=[], text=True,
+                              stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=60)  # fmt: skip
 
     def until(self, holds, seconds=20):
         end = time.monotonic() + seconds
