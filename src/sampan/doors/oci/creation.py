@@ -11,7 +11,7 @@ from sampan.container.inits import without_init
 from sampan.container.records import Container, check_name
 from sampan.core.commandline import setting, switch
 from sampan.core.spec.runtime import Linux
-from sampan.doors.oci import glance, plumbing
+from sampan.doors.oci import plumbing
 from sampan.doors.oci.context import default_root
 from sampan.engine.grants import Network
 
@@ -55,7 +55,6 @@ def create(context: Context, arguments: Arguments, *, console_fd: int = -1) -> E
         from sampan.container.starting import create
 
         pid = create(entry, context.roots, console_fd=console_fd, preserved=preserved)
-        glance.write(entry, pid)
         plumbing.write_pid(arguments, pid)
         run = entry.running
         for missing in run.missing if run is not None else []:

@@ -15,7 +15,6 @@ from sampan.container.store import RUNNING
 from sampan.core.errors import SampanError
 from sampan.doors.oci.documents import describe, indented
 from sampan.linux import durable
-from sampan.linux.processes import boot_id, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,14 +25,17 @@ _SPECIAL = frozenset(" *?[\\~'\"")
 """What a shell does not take as it stands; all else that is printable, it does."""
 
 
-def write(entry: Entry, pid: int) -> None:
+def write(entry: Entry) -> None:
     """Writes the file for a container that was created just now; where that fails, Python answers."""
+    run = entry.running
+    if run is None:  # it ended already
+        return
     frozen = cgroup_of(entry.container, entry.spec).frozen_file
     if not frozen.isprintable():  # it would not be one line
         return
     try:
-        head = f"{pid} {start_time(pid)}\n{boot_id()}\n{frozen}\n{_groups(entry)}\n"
-        document = indented(describe(entry, RUNNING, pid))
+        head = f"{run.pid} {run.start_time}\n{run.boot_id}\n{frozen}\n{_groups(entry)}\n"
+        document = indented(describe(entry, RUNNING, run.pid))
         durable.write_file(f"{entry.folder}/{NAME}", f"{head}{document}\n".encode(), lasting=False)
     except SampanError:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sampan.core.commandline import Command
-from sampan.doors.oci import creation
+from sampan.doors.oci import creation, glance
 from sampan.doors.oci.listing import COMMANDS
 
 TYPE_CHECKING = False
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def run(context: Context, arguments: Arguments) -> int:
-    creation.create(context, arguments)
+    entry = creation.create(context, arguments)
+    glance.write(entry)
     return 0
 
 

@@ -24,12 +24,15 @@ def run(context: Context, arguments: Arguments) -> int:
     from sampan.doors.oci.foreground import Foreground
 
     if arguments.on("detach"):
+        from sampan.doors.oci import glance
+
         entry = creation.create(context, arguments)
         try:
             lifecycle.begin(entry)
         except BaseException:
             lifecycle.abandon(entry, context.states)
             raise
+        glance.write(entry)
         return 0
     with Foreground(terminal=not arguments.value("console-socket")) as foreground:
         entry = creation.create(context, arguments, console_fd=foreground.console_fd)
