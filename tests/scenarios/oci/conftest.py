@@ -13,7 +13,6 @@ import select
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,7 +155,8 @@ class Peers:
 
 @pytest.fixture(scope="module")
 def peers() -> Iterator[Peers]:
-    folder = Path(tempfile.mkdtemp(prefix="sp-", dir="/tmp"))
+    folder = Path(f"/tmp/sp-{os.urandom(4).hex()}")  # the name serves as containerd's namespace, too
+    folder.mkdir(mode=0o700)
     peers = Peers(folder)
     try:
         yield peers
