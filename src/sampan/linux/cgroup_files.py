@@ -127,10 +127,6 @@ class V1:
     def is_frozen(self) -> bool:
         return read_text(self.frozen_file).strip() == "FROZEN"
 
-    def remove_empty(self, base: str) -> None:
-        for mount in dict.fromkeys(self.mounts.values()):
-            remove_if_empty(f"{mount}/{base}")
-
 
 class V2:
     """One folder; controllers are switched on from the root down to it."""
@@ -199,9 +195,6 @@ class V2:
 
     def is_frozen(self) -> bool:
         return read_fields(self.frozen_file).get("frozen", 0) == 1
-
-    def remove_empty(self, base: str) -> None:
-        remove_if_empty(f"{self.root}/{base}")
 
 
 def write(file: str, *values: str) -> None:

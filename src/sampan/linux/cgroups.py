@@ -87,7 +87,7 @@ class Cgroup:
     Args:
         name: one or more path parts.
         root: where the hierarchies are mounted.
-        base: the group above; "" for none.
+        base: the group above, which stays: somebody may be making another group in it just now; "" for none.
         join: use a group that is there, if nothing is in it.
 
     Attributes:
@@ -108,14 +108,12 @@ class Cgroup:
         self.version = hierarchy(root)
         self.files: V1 | V2 = (V1 if self.version == "v1" else V2)(root, self.path)
         self.missing: list[str] = []
-        self._base = base
         self._join = join
 
     @property
-    def folders(self) -> tuple[list[str], list[str]]:
-        """The group's folder in each hierarchy, and those of the group above it that go with the last one."""
-        own = self.files.folders()
-        return own, [folder.removesuffix(f"/{self.path}") + f"/{self._base}" for folder in own if self._base]
+    def folders(self) -> list[str]:
+        """The group's folder in each hierarchy."""
+        return self.files.folders()
 
     def create(self, resources: Resources, pid: int = 0) -> None:
         """Make the group and set its limits; what was begun is undone if that fails.
@@ -148,7 +146,6 @@ class Cgroup:
         except BaseException:
             for folder in self.files.folders():
                 remove_if_empty(folder)
-            self._remove_base()
             raise
 
     def _make(self, resources: Resources, pid: int) -> None:
@@ -317,7 +314,6 @@ class Cgroup:
             if left:
                 time.sleep(pause)
                 pause = min(pause * 2, 0.1)
-        self._remove_base()
 
     def _remove_folders(self, folders: list[str]) -> list[str]:
         """Remove groups; those that are in use are returned."""
@@ -332,10 +328,6 @@ class Cgroup:
                     raise from_os_error(error, f"remove the cgroup {self.path!r}") from error
                 left.append(folder)
         return left
-
-    def _remove_base(self) -> None:
-        if self._base:
-            self.files.remove_empty(self._base)
 
     def _kill(self) -> None:
         for pid in self.pids():

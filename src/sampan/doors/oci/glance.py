@@ -4,8 +4,7 @@
 and `kill` only while the process that it names is there, and deletes only what the kernel lets go; everything else is
 left to Python: a container that is paused, an option or a signal that the launcher does not know, a file that it
 cannot read. Lines: the process id and its start time in clock ticks; the boot's id; the file that tells whether the
-cgroup is frozen; the cgroup's folders; those of the group above; then the document that `state` prints, in which the
-launcher puts the status.
+cgroup is frozen; the cgroup's folders; then the document that `state` prints, in which the launcher puts the status.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ def write(entry: Entry) -> None:
 
 
 def _groups(entry: Entry) -> str:
-    """Two lines of folders; empty ones where there is more to a deletion than to remove folders."""
+    """A line of folders; an empty one where there is more to a deletion than to remove folders."""
     hooks = entry.spec.hooks
-    own, above = cgroup_of(entry.container, entry.spec).folders
+    own = cgroup_of(entry.container, entry.spec).folders
     more = entry.container.systemd_cgroup or (hooks is not None and hooks.poststop)
     if more or not _SPECIAL.isdisjoint("".join(own)):
-        return "\n"
-    return f"{' '.join(own)}\n{' '.join(above)}"
+        return ""
+    return " ".join(own)
