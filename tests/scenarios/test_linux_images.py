@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 
 import pytest
 
@@ -53,7 +54,15 @@ def remains(machine):
 
 
 def program_of(machine, name):
-    return inspect(machine, name)["State"]["Pid"]
+    """The pid of its program, which runs."""
+    state = inspect(machine, name)["State"]
+    assert state["Running"], (state, machine.ok("logs", name))
+    return state["Pid"]
+
+
+def what_the_kernel_said_of(container_id):
+    lines = subprocess.run(["dmesg"], capture_output=True, text=True, check=False).stdout.splitlines()
+    return [line for line in lines if container_id in line] or lines[-20:]
 
 
 def parent_of(pid):
@@ -173,7 +182,8 @@ def test_memory_that_it_may_not_have_ends_it_as_oom(linux):
         ).returncode
         == 137
     )
-    assert inspect(linux, "big")["State"]["OOMKilled"] is True
+    big = inspect(linux, "big")
+    assert big["State"]["OOMKilled"] is True, (big["State"], what_the_kernel_said_of(big["Id"]))
 
 
 def test_it_has_a_network_of_its_own_or_the_hosts(linux):

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sampan.core.roots import Roots
 
 SIGKILL = 9
+KILL_SECONDS = 10.0  # where the kernel needs longer than that, nobody can help it
 RECORD_SECONDS = 2.0
 
 
@@ -72,7 +73,7 @@ def _wait_for_process(run: Running, timeout: float | None) -> bool:
 
 
 def kill(entry: Entry, roots: Roots, number: int) -> None:
-    """Sends signal `number` to the container's process.
+    """Sends signal `number` to the container's process; after SIGKILL it is gone when this returns.
 
     Raises:
         Precondition: it is not running.
@@ -90,6 +91,8 @@ def kill(entry: Entry, roots: Roots, number: int) -> None:
     except NotFound:
         raise Precondition(f"container {entry.container.name} is not running") from None
     publish_container(roots, entry.container, "kill", signal=str(number))
+    if number == SIGKILL:  # a start that follows must not find it running
+        _wait_for_process(run, KILL_SECONDS)
 
 
 def _stopped_by_user(entry: Entry) -> None:
