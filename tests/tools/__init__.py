@@ -1,0 +1,128 @@
+"""Peers that only Go's module proxy has, built once by the Go toolchain and kept outside of the tree.
+
+    python3 -m tests.tools              build all that are missing
+    python3 -m tests.tools containerd2  build one
+
+`tests/setup` builds them in the background, with the lowest priority; a test that needs one waits for it. The versions
+are pinned here. They are kept in the folder that SAMPAN_TOOLS names, else below the user's cache.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import pytest
+
+SECONDS = 1800  # the most that a test waits for a build
+
+
+class Build(NamedTuple):
+    """What a tool is made of: packages of one module; `tests` are those whose program is their test binary.
+
+    `go` is the least version of Go that the module says it needs.
+    """
+
+    module: str
+    version: str
+    go: str
+    packages: tuple[str, ...]
+    tests: tuple[str, ...] = ()
+
+
+BUILDS = {
+    "containerd2": Build(
+        "github.com/containerd/containerd/v2",
+        "v2.4.2",
+        "1.26.6",
+        ("cmd/containerd", "cmd/ctr", "cmd/containerd-shim-runc-v2"),
+    ),
+    "crictl": Build("sigs.k8s.io/cri-tools", "v1.36.0", "1.26.2", ("cmd/crictl",)),
+    "critest": Build("sigs.k8s.io/cri-tools", "v1.36.0", "1.26.2", (), ("cmd/critest",)),
+}
+
+
+def tool(name: str) -> Path | None:
+    """The folder with the programs of a tool, which is built first where that has not been done; None without Go.
+
+    Raises:
+        RuntimeError: the Go toolchain could not build it.
+    """
+    build = BUILDS[name]
+    kept = _kept()
+    folder = kept / f"{name}-{build.version}"
+    if folder.is_dir():
+        return folder
+    go = go_command()
+    if go is None:
+        return None
+    kept.mkdir(parents=True, exist_ok=True)
+    with open(kept / "tools.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one build at a time, for all who ask
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(prefix=".building-", dir=kept) as work:
+                programs = Path(work, name)
+                programs.mkdir(mode=0o755)
+                _build(go, build, Path(work), programs)
+                programs.rename(folder)
+    return folder
+
+
+def needs(*names: str) -> list[pytest.MarkDecorator]:
+    """Marks for tests of these tools: skipped, with the reason, where there is none; patient while one is built."""
+    import pytest
+
+    missing = [name for name in names if not _is_here(name) and go_command() is None]
+    reason = f"the Go toolchain, which builds {', '.join(missing)}, is not here"
+    return [pytest.mark.skipif(bool(missing), reason=reason), pytest.mark.timeout(SECONDS)]
+
+
+def go_command() -> str | None:
+    """The Go command, where there is one."""
+    return shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+
+
+def _kept() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SAMPAN_TOOLS") or Path(cache) / "sampan-tests")
+
+
+def _is_here(name: str) -> bool:
+    return (_kept() / f"{name}-{BUILDS[name].version}").is_dir()
+
+
+def _build(go: str, build: Build, work: Path, programs: Path) -> None:
+    """A module of our own that requires the tool's: `go install` would ask for the list of all its versions, too."""
+    (work / "go.mod").write_text(f"module tools\n\ngo {build.go}\n\nrequire {build.module} {build.version}\n")
+    options = [
+        "-p",
+        "2",
+        "-trimpath",
+        "-ldflags",
+        f"-s -w -X {build.module}/pkg/version.Version={build.version}",
+    ]
+    for package in build.packages:
+        _run([go, "build", *options, "-o", f"{programs}/", f"{build.module}/{package}"], work)
+    for package in build.tests:
+        name = package.rpartition("/")[2]
+        _run([go, "test", "-c", *options, "-o", f"{programs}/{name}", f"{build.module}/{package}"], work)
+
+
+def _run(command: list[str], work: Path) -> None:
+    env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false", "GOWORK": "off"}
+    done = subprocess.run(
+        ["nice", "-n", "19", *command],
+        cwd=work,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}:\n{done.stdout[-3000:]}")
