@@ -34,6 +34,7 @@ class LinuxRuntime:
         self._id = entry.container.id
         self._program = entry.container.linux_runtime
         self._root = f"{roots.run}/linux"
+        self._cgroups = ["--systemd-cgroup"] if entry.container.systemd_cgroup else []
         self._log = os.memfd_create("log")
 
     def close(self) -> None:
@@ -92,6 +93,30 @@ class LinuxRuntime:
         finally:
             os.close(document)
 
+    def execute_beside(self, process: Process, console: str) -> int:
+        """Starts another program in the running container, with our own descriptors 0, 1 and 2; its pid.
+
+        It is a child of this process's reaper.
+
+        Args:
+            console: the path of a socket that gets its terminal, "" for none.
+
+        Raises:
+            NotFound, Invalid: the program is not there (127), or cannot be run (126). SampanError: what else.
+        """
+        pid_file = f"{self._entry.folder}/{PID_FILE}"
+        document = os.memfd_create("process")
+        try:
+            os.write(document, strictjson.dumps(process))
+            words = ["exec", "--detach", "--process", f"/proc/self/fd/{DOCUMENT_FD}", "--pid-file", pid_file]
+            words += ["--console-socket", console] if console else []
+            pid = self._spawn([*words, self._id], [], document)
+            self._check(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), "run another program")
+        finally:
+            os.close(document)
+        with open(pid_file, "rb") as file:
+            return int(file.read())
+
     def why_not(self) -> SampanError | None:
         """What the last call complained of, None where it did not."""
         message = self._complaint()
@@ -113,7 +138,7 @@ class LinuxRuntime:
         try:
             return os.posix_spawn(
                 self._program,
-                [self._program, "--root", self._root, *log, *words],
+                [self._program, "--root", self._root, *log, *self._cgroups, *words],
                 {"PATH": PATH},
                 file_actions=[(os.POSIX_SPAWN_DUP2, source, target) for source, target in given],
                 setsigmask=[],

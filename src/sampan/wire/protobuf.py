@@ -17,7 +17,7 @@ from sampan.core.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any, Self
 
 VARINT, FIXED64, BYTES_FOLLOW, FIXED32 = 0, 1, 2, 5
@@ -235,3 +235,19 @@ def message(of: type[Message]) -> Kind:
 def repeated(kind: Kind) -> Kind:
     """A list of them; numbers in one piece."""
     return Kind(kind.wire, kind.default, kind.read, kind.write, many=True)
+
+
+def by_number(values: Mapping[int, int | str | bytes | list[int] | list[bytes]]) -> bytes:
+    """A message that is only ever written, from its values by their numbers: UINT64, STRING, other messages, lists."""
+    out = bytearray()
+    for number, value in values.items():
+        if isinstance(value, int):
+            out += write_varint(number << 3 | VARINT) + UINT64.write(value) if value else b""
+        elif isinstance(value, list) and value and isinstance(value[0], int):
+            out += write_varint(number << 3 | BYTES_FOLLOW)
+            out += _write_bytes(b"".join(map(UINT64.write, value)))
+        else:
+            for each in value if isinstance(value, list) else [value] if value else []:
+                text = STRING.write(each) if isinstance(each, str) else BYTES.write(each)
+                out += write_varint(number << 3 | BYTES_FOLLOW) + text
+    return bytes(out)

@@ -26,7 +26,7 @@ def run(context: Context, arguments: Arguments) -> int:
     except DataLoss:
         if not force:
             raise
-        from sampan.doors.oci.broken import remove
+        from sampan.container.broken import remove
 
         remove(arguments.operands[0], context.states)
     return 0

@@ -1,0 +1,126 @@
+"""`containerd-shim-sampan-v1`: what containerd asks of the program itself: start, delete, what it is, its version.
+
+The words are Go's, with one dash: `-namespace NS -address SOCKET -publish-binary PATH -id ID [-bundle PATH] start`.
+What `start` prints is the address of the server, or of containerd's newer kind, a document with it; nothing else may be
+on standard output or error. Every failure is one sentence on standard error, and exit code 1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import sampan
+from sampan.core.errors import Internal, SampanError, from_os_error
+from sampan.core.roots import default_roots
+from sampan.doors.shim.pod import Wish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VALUES = ("namespace", "address", "publish-binary", "id", "bundle", "socket")
+SWITCHES = ("debug", "v", "version", "info", "h", "help")
+NEWER = "MAX_SHIM_VERSION"
+"""An environment variable that containerd has set since it takes documents from `start`."""
+USAGE = "it is started by containerd, with -namespace, -address and -id, and: start or delete"
+
+
+class UsageError(SampanError):
+    kind = "INVALID"
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command line, with the program's own name in front; the exit code. Never raises."""
+    try:
+        flags, operands = parse(argv[1:])
+        if flags.keys() & {"v", "version"}:
+            _print(f"{os.path.basename(argv[0])} {sampan.__version__}\n".encode())
+        elif "info" in flags:
+            from sampan.doors.shim.info import runtime_info
+
+            _print(runtime_info().encode())
+        elif operands == ["start"]:
+            _print(_start(_wish(argv[0], flags, os.environ)))
+        elif operands == ["delete"]:
+            from sampan.doors.shim.deletion import delete
+
+            _print(delete(_wish(argv[0], flags, os.environ)).encode())
+        else:
+            raise UsageError(USAGE)
+    except BaseException as error:  # the outermost edge: containerd gets one sentence
+        return _report(error)
+    return 0
+
+
+def _start(wish: Wish) -> bytes:
+    from sampan.doors.shim.server import address_for
+
+    address = address_for(wish)
+    if NEWER in os.environ:
+        return f'{{"version":3,"address":"{address}","protocol":"ttrpc"}}'.encode()
+    return address.encode()
+
+
+def parse(words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """The flags by their names, and the operands, as Go reads them.
+
+    Raises:
+        UsageError: a flag that is not known, or has no value.
+    """
+    flags: dict[str, str] = {}
+    left = list(words)
+    while left and left[0].startswith("-") and left[0] not in ("-", "--"):
+        name, equals, value = left.pop(0).lstrip("-").partition("=")
+        if name in VALUES:
+            if not equals and not left:
+                raise UsageError(f"the flag -{name} needs a value")
+            flags[name] = value if equals else left.pop(0)
+        elif name in SWITCHES:
+            flags[name] = value
+        else:
+            raise UsageError(f"there is no flag -{name[:40]}", fix=USAGE)
+    return flags, left
+
+
+def _wish(program: str, flags: dict[str, str], env: Mapping[str, str]) -> Wish:
+    missing = [name for name in ("namespace", "address", "id") if not flags.get(name)]
+    if missing:
+        raise UsageError(f"the flag -{missing[0]} is missing", fix=USAGE)
+    roots = default_roots(os.geteuid(), env)
+    return Wish(
+        runtime=runtime_of(program),
+        namespace=flags["namespace"],
+        address=flags["address"],
+        id=flags["id"],
+        bundle=os.path.abspath(flags.get("bundle") or "."),
+        data=roots.data,
+        run=roots.run,
+        events=env.get("TTRPC_ADDRESS", ""),
+        debug="debug" in flags,
+    )
+
+
+def runtime_of(program: str) -> str:
+    """The runtime that a program of this name is: `wasmedge` of `/bin/containerd-shim-wasmedge-v1`."""
+    name = os.path.basename(program)
+    if name.startswith("containerd-shim-") and name.count("-") >= 3:
+        return name.removeprefix("containerd-shim-").rpartition("-")[0]
+    return "sampan"
+
+
+def _print(data: bytes) -> None:
+    while data:
+        data = data[os.write(1, data) :]
+
+
+def _report(error: BaseException) -> int:
+    if isinstance(error, OSError):
+        error = from_os_error(error, "go on")
+    if not isinstance(error, SampanError):
+        error = Internal(f"a fault of the shim: {type(error).__name__}: {error}")
+    try:
+        print(f"containerd-shim-sampan: {error}", file=sys.stderr, flush=True)
+    except OSError:  # nobody is there to be told
+        pass
+    return 1

@@ -1,0 +1,272 @@
+"""The tasks of a server and the processes in them: what each is at this moment, and how each ended.
+
+A process's end is collected here, once, with its exact status; who waits for it is answered, and containerd is told by
+an event. Everything happens in the loop's one thread, so no state is ever seen half changed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from sampan.container.reaper import wait_status_of
+from sampan.core.errors import Exists, NotFound, Precondition, SampanError
+from sampan.doors.shim import messages, rootfs
+from sampan.doors.shim.messages import CREATED, PAUSED, RUNNING, STOPPED, Timestamp
+from sampan.doors.shim.streams import Ends, open_ends
+from sampan.doors.shim.terminals import Console, Terminal
+from sampan.linux import processes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sampan.core.spec.runtime import Process as ProcessSpec
+    from sampan.doors.shim.connections import Call
+    from sampan.doors.shim.containers import Container
+    from sampan.doors.shim.events import Publisher
+    from sampan.doors.shim.loop import Loop
+    from sampan.doors.shim.streams import Paths
+
+SIGKILL = 9
+
+
+class Process:
+    """A task's first process, or one of an exec: `exec_id` is empty for the first.
+
+    Attributes:
+        status: one of `messages`'. exited_at: in nanoseconds since 1970. spec: of an exec's process.
+        ends: of its streams, the ones that the server keeps. waiting: calls that are answered at its end.
+    """
+
+    def __init__(self, task: Task, exec_id: str, paths: Paths, spec: ProcessSpec | None = None) -> None:
+        self.task = task
+        self.exec_id = exec_id
+        self.paths = paths
+        self.spec = spec
+        self.pid = self.start_time = 0
+        self.status = CREATED
+        self.exit_status = 0
+        self.exited_at = 0
+        self.ends = Ends()
+        self.terminal: Terminal | None = None
+        self.waiting: list[Call] = []
+
+    @property
+    def exited(self) -> Timestamp | None:
+        return Timestamp.of(self.exited_at) if self.exited_at else None
+
+    def launch(self, loop: Loop, begin: Callable[[Ends, Console | None], int]) -> None:
+        """Opens its streams and begins it.
+
+        Args:
+            begin: forks it, and gives its pid.
+
+        Raises:
+            SampanError: what stopped it; nothing is left open then.
+        """
+        ends = open_ends(self.paths, blocking=not self.paths.terminal)
+        console = Console() if self.paths.terminal else None
+        try:
+            self.pid = begin(Ends() if console is not None else ends, console)
+            self.start_time = processes.start_time(self.pid)
+            self.ends = ends
+            if console is not None:
+                self.terminal = Terminal(loop, console.master(), ends)
+        except BaseException:
+            ends.close()
+            ends.close_stdin()
+            raise
+        finally:
+            if console is not None:
+                console.close()
+        if self.terminal is None:
+            ends.close()
+
+    def signal(self, number: int) -> None:
+        """Sends it a signal.
+
+        Raises:
+            NotFound: it has ended. Precondition: it has not begun.
+        """
+        if not self.pid:
+            raise Precondition(f"process {self.exec_id} was not started")
+        if self.status == STOPPED:
+            raise NotFound("process already finished")
+        try:
+            processes.send_signal(self.pid, self.start_time, number)
+        except NotFound:
+            raise NotFound("process already finished") from None
+
+    def close(self) -> None:
+        """Lets go of its streams."""
+        if self.terminal is not None:
+            self.terminal.close()
+        self.ends.close()
+        self.ends.close_stdin()
+
+
+class Task:
+    """A container, its first process, and the execs in it by their ids."""
+
+    def __init__(self, task_id: str, container: Container, paths: Paths) -> None:
+        self.id = task_id
+        self.container = container
+        self.init = Process(self, "", paths)
+        self.execs: dict[str, Process] = {}
+        self.oom_kills = 0
+
+    def process(self, exec_id: str) -> Process:
+        """The process of this exec; the first one for "".
+
+        Raises:
+            NotFound: there is none.
+        """
+        if not exec_id:
+            return self.init
+        process = self.execs.get(exec_id)
+        if process is None:
+            raise NotFound(f"there is no process {exec_id} in task {self.id}")
+        return process
+
+
+class Tasks:
+    """All tasks of a server."""
+
+    def __init__(self, loop: Loop, publisher: Publisher) -> None:
+        self._loop = loop
+        self._publisher = publisher
+        self._tasks: dict[str, Task] = {}
+        self._by_pid: dict[int, Process] = {}
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def find(self, task_id: str) -> Task:
+        """
+        Raises:
+            NotFound: there is none of this id.
+        """
+        task = self._tasks.get(task_id)
+        if task is None:
+            raise NotFound(f"there is no task {task_id[:80]!r}")
+        return task
+
+    def check_free(self, task_id: str) -> None:
+        """
+        Raises:
+            Exists: there is a task of this id.
+        """
+        if task_id in self._tasks:
+            raise Exists(f"there is a task {task_id!r} already")
+
+    def create(self, task: Task) -> None:
+        """Makes a task's first process, up to its workload.
+
+        Raises:
+            SampanError: what stopped it; nothing is left of it then.
+        """
+        try:
+            task.init.launch(self._loop, task.container.create)
+        except BaseException:
+            self._discard(task)
+            raise
+        self._tasks[task.id] = task
+        self._by_pid[task.init.pid] = task.init
+
+    def launch(self, process: Process) -> None:
+        """Begins the process of an exec.
+
+        Raises:
+            SampanError: what stopped it.
+        """
+        container, spec = process.task.container, process.spec
+        assert spec is not None  # it is an exec's
+        process.launch(self._loop, lambda ends, console: container.execute(spec, ends, console))
+        process.status = RUNNING
+        self._by_pid[process.pid] = process
+
+    def collect(self) -> None:
+        """Takes note of every child that has ended."""
+        while True:
+            try:
+                ending = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ending is None:
+                return
+            process = self._by_pid.pop(ending.si_pid, None)
+            if process is not None:
+                self._ended(process, wait_status_of(ending))
+            os.waitpid(ending.si_pid, 0)  # others are orphans of a container
+
+    def _ended(self, process: Process, wait_status: int) -> None:
+        task, code = process.task, os.waitstatus_to_exitcode(wait_status)
+        process.exited_at = time.time_ns()
+        process.exit_status = code if code >= 0 else 128 - code
+        process.status = STOPPED
+        self._tell_oom(task)
+        exit_event = messages.TaskExit(
+            task.id, process.exec_id or task.id, process.pid, process.exit_status, process.exited
+        )
+        self._publisher.publish(exit_event)
+        for call in process.waiting:
+            call.answer(messages.WaitResponse(process.exit_status, process.exited))
+        process.waiting.clear()
+        if process.terminal is not None:
+            process.terminal.finish()
+        process.ends.close_stdin()
+        if process is task.init:
+            self._loop.soon(lambda: self._tidy(task))
+
+    def _tell_oom(self, task: Task) -> None:
+        try:
+            kills = task.container.cgroup.oom_kills()
+        except SampanError:  # it has none any more
+            return
+        if kills > task.oom_kills:
+            task.oom_kills = kills
+            self._publisher.publish(messages.TaskOOM(task.id))
+
+    def _tidy(self, task: Task) -> None:
+        """What an ended container needs no more; nobody has to wait for it."""
+        if self._tasks.get(task.id) is not task:  # it was deleted meanwhile
+            return
+        init = task.init
+        task.container.ended(
+            init.exit_status, "killed" if init.exit_status == 137 else "exited", init.exited_at
+        )
+        if task.container.outlives_its_process:
+            try:
+                task.container.signal_all(SIGKILL)
+            except SampanError:  # there is nobody any more
+                pass
+        rootfs.remove(task.container.bundle)
+
+    def delete(self, task: Task) -> None:
+        """Removes a task that does not run.
+
+        Raises:
+            Precondition: it does. SampanError: something is stuck in the kernel; the task is gone all the same.
+        """
+        if task.init.status in (RUNNING, PAUSED):
+            raise Precondition(f"task {task.id} is still running", fix="kill it first")
+        for process in task.execs.values():
+            process.close()
+        try:
+            self._discard(task)
+        finally:
+            self.collect()  # one that was never started was killed just now
+            self._by_pid = {pid: p for pid, p in self._by_pid.items() if p.task is not task}
+            self._tasks.pop(task.id, None)
+            init = task.init
+            self._publisher.publish(
+                messages.TaskDelete(task.id, init.pid, init.exit_status, init.exited, task.id)
+            )
+
+    def _discard(self, task: Task) -> None:
+        task.init.close()
+        try:
+            task.container.remove()
+        finally:
+            rootfs.remove(task.container.bundle)
