@@ -1,0 +1,156 @@
+"""The few questions that containerd is asked about a container's image, over gRPC on its socket.
+
+Services of containerd's API: containers, images, content and introspection, all version 1. Messages are encoded by
+`wire.protobuf`. Only for a process that forks nothing: gRPC's library starts threads.
+"""
+
+from __future__ import annotations
+
+import grpc  # type: ignore[import-untyped]
+
+from sampan.core.errors import DataLoss, Denied, Exhausted, Internal, NotFound, Unavailable, printable
+from sampan.core.spec.image import Descriptor
+from sampan.doors.shim.messages import Pair
+from sampan.wire.protobuf import BYTES, INT64, STRING, Message, field, message, repeated
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECONDS = 10.0
+STREAM_SECONDS = 50.0
+MOST_MESSAGE = 16 << 20  # containerd's own limit
+
+
+class Request(Message):
+    """Of Containers.Get and of Images.Get."""
+
+    name: str = field(1, STRING)
+
+
+class Container(Message):
+    image: str = field(3, STRING)
+
+
+class ContainerResponse(Message):
+    container: Container | None = field(1, message(Container))
+
+
+class Target(Message):
+    media_type: str = field(1, STRING)
+    digest: str = field(2, STRING)
+    size: int = field(3, INT64)
+
+
+class Image(Message):
+    target: Target | None = field(3, message(Target))
+
+
+class ImageResponse(Message):
+    image: Image | None = field(1, message(Image))
+
+
+class ReadRequest(Message):
+    digest: str = field(1, STRING)
+
+
+class ReadResponse(Message):
+    data: bytes = field(2, BYTES)
+
+
+class PluginsRequest(Message):
+    filters: list[str] = field(1, repeated(STRING))
+
+
+class Plugin(Message):
+    exports: list[Pair] = field(5, repeated(message(Pair)))
+
+
+class PluginsResponse(Message):
+    plugins: list[Plugin] = field(1, repeated(message(Plugin)))
+
+
+class Containerd:
+    """A connection to one containerd, in one of its namespaces; `with` closes it."""
+
+    def __init__(self, address: str, namespace: str) -> None:
+        self.address = address.removeprefix("unix://")
+        self.namespace = namespace
+        self._channel = grpc.insecure_channel(
+            f"unix://{self.address}", options=[("grpc.max_receive_message_length", MOST_MESSAGE)]
+        )
+
+    def __enter__(self) -> Containerd:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+    def image_of(self, container_id: str) -> str:
+        """The name of a container's image; empty where its creator named none, as Docker does.
+
+        Raises:
+            NotFound: there is no such container. Unavailable: containerd does not answer.
+        """
+        what = f"the container {container_id} in the namespace {self.namespace}"
+        answer = self._call("containers.v1.Containers/Get", Request(container_id), what)
+        container = ContainerResponse.decode(answer).container
+        return container.image if container is not None else ""
+
+    def target(self, image: str) -> Descriptor:
+        """What an image's name points at.
+
+        Raises:
+            NotFound: the image is no longer there. Unavailable: containerd does not answer.
+        """
+        what = f"the image {image} in the namespace {self.namespace}"
+        found = ImageResponse.decode(self._call("images.v1.Images/Get", Request(image), what)).image
+        if found is None or found.target is None:
+            raise Internal(f"containerd's answer has no target of {what}")
+        return Descriptor(found.target.media_type, found.target.digest, found.target.size)
+
+    def content_root(self) -> str:
+        """The folder of containerd's content store, as containerd sees it; empty where it does not say."""
+        request = PluginsRequest(["type==io.containerd.content.v1,id==content"])
+        answer = self._call("introspection.v1.Introspection/Plugins", request, "its content store")
+        exports = [pair for plugin in PluginsResponse.decode(answer).plugins for pair in plugin.exports]
+        return next((pair.value for pair in exports if pair.key == "root"), "")
+
+    def stream(self, digest: str) -> Iterator[bytes]:
+        """The bytes of some content, in pieces; nothing of them is checked here.
+
+        Raises:
+            NotFound: containerd does not have it. Unavailable: it does not answer.
+        """
+        call = self._channel.unary_stream("/containerd.services.content.v1.Content/Read")
+        try:
+            for piece in call(ReadRequest(digest).encode(), timeout=STREAM_SECONDS, metadata=self._metadata):
+                yield ReadResponse.decode(piece).data
+        except grpc.RpcError as error:
+            raise self._failure(error, f"the content {digest}") from error
+
+    @property
+    def _metadata(self) -> list[tuple[str, str]]:
+        return [("containerd-namespace", self.namespace)]
+
+    def _call(self, method: str, request: Message, what: str) -> bytes:
+        call = self._channel.unary_unary(f"/containerd.services.{method}")
+        try:
+            answer: bytes = call(request.encode(), timeout=SECONDS, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise self._failure(error, what) from error
+        return answer
+
+    def _failure(self, error: grpc.RpcError, what: str) -> Exception:
+        """gRPC's status as an error; one table (grpc.io/docs/guides/status-codes)."""
+        code, details = error.code(), printable(error.details() or "")
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            return Unavailable(f"containerd does not answer at {self.address}, asked for {what}: {details}")
+        if code == grpc.StatusCode.NOT_FOUND:
+            return NotFound(f"containerd has no longer {what}", fix="pull the image again")
+        kinds = {
+            grpc.StatusCode.PERMISSION_DENIED: Denied,
+            grpc.StatusCode.RESOURCE_EXHAUSTED: Exhausted,
+            grpc.StatusCode.DATA_LOSS: DataLoss,
+        }
+        return kinds.get(code, Internal)(f"containerd does not hand out {what}: {details}")
