@@ -46,7 +46,12 @@ TYPES = {
     "wasm-to-oci": "application/vnd.wasm.content.layer.v1+wasm",
     "runwasi": "application/vnd.bytecodealliance.wasm.component.layer.v0+wasm",
 }
-CONFIGURED = 'FROM scratch\nCOPY hello.wasm /data/\nENV GREETING=ahoy\nWORKDIR /data\nENTRYPOINT ["hello.wasm", "you"]\n'
+CONFIGURED = """FROM scratch
+COPY hello.wasm /data/
+ENV GREETING=ahoy
+WORKDIR /data
+ENTRYPOINT ["hello.wasm", "you"]
+"""
 OURS = needs("containerd", "ctr")
 BOTH = [
     pytest.param("debian", marks=OURS),
