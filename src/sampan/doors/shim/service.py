@@ -199,7 +199,7 @@ class Service:
     def _close_io(self, request: messages.CloseRequest) -> Message:
         process = self._tasks.find(request.id).process(request.exec_id)
         if request.stdin:
-            process.ends.close_stdin()
+            process.end_input()
         return Empty()
 
     def _pids(self, request: messages.TaskRequest) -> Message:

@@ -1,9 +1,10 @@
 """The ends of a process's standard streams: what containerd's paths and URLs mean.
 
 Its fifos are opened so that nobody waits for anybody: stdout and stderr for reading and writing, which never blocks and
-never breaks; stdin for reading, with a writing end that the server keeps until CloseIO, so that it does not end before
-a writer came. `file://` names a file that is appended to. `binary://` names a program that gets the output: it runs as
-root, so it is off but where the host's administrator switched it on.
+never breaks, so that the process has them itself. A fifo for stdin has an end before its first writer has come, so the
+server copies it into a pipe, until the last writer has gone or CloseIO was called. `file://` names a file that is
+appended to. `binary://` names a program that gets the output: it runs as root, so it is off but where the host's
+administrator switched it on.
 """
 
 from __future__ import annotations
@@ -28,59 +29,47 @@ class Paths(Record):
 
 
 class Ends:
-    """Descriptors for 0, 1 and 2, and the writing end of stdin that is kept; -1 where there is none."""
+    """Descriptors for 0, 1 and 2; -1 where there is none. `stdin_is_fifo`: it has to be copied."""
 
     def __init__(self) -> None:
-        self.stdin = self.stdout = self.stderr = self.kept = -1
+        self.stdin = self.stdout = self.stderr = -1
+        self.stdin_is_fifo = False
 
     def close(self) -> None:
-        """Closes those that the process has of its own now; the kept one stays."""
         for fd in (self.stdin, self.stdout, self.stderr):
             if fd >= 0:
                 os.close(fd)
         self.stdin = self.stdout = self.stderr = -1
 
-    def close_stdin(self) -> None:
-        """Lets the process see the end of its input once no writer is left; again is fine."""
-        if self.kept >= 0:
-            os.close(self.kept)
-            self.kept = -1
 
-
-def open_ends(paths: Paths, *, blocking: bool = True) -> Ends:
+def open_ends(paths: Paths) -> Ends:
     """Opens what the paths name.
-
-    Args:
-        blocking: whether reading from stdin and writing wait, as a process of its own expects it.
 
     Raises:
         Invalid: a path names nothing that can be one. Denied: a program, and these are switched off.
     """
     ends = Ends()
     try:
-        ends.stdin, ends.kept = _open_input(paths.stdin, blocking)
-        ends.stdout = _open_output(paths.stdout, blocking)
+        ends.stdin = _open_input(paths.stdin)
+        ends.stdin_is_fifo = S_ISFIFO(os.fstat(ends.stdin).st_mode)
+        ends.stdout = _open_output(paths.stdout)
         same = paths.stderr == paths.stdout and "://" in paths.stdout
-        ends.stderr = os.dup(ends.stdout) if same else _open_output(paths.stderr, blocking)
+        ends.stderr = os.dup(ends.stdout) if same else _open_output(paths.stderr)
     except BaseException:
         ends.close()
-        ends.close_stdin()
         raise
     return ends
 
 
-def _open_input(path: str, blocking: bool) -> tuple[int, int]:
+def _open_input(path: str) -> int:
     if not path:
-        return os.open(_NULL, os.O_RDONLY | os.O_CLOEXEC), -1
-    fd = _open(path, os.O_RDONLY | os.O_NONBLOCK)
-    kept = -1
-    if S_ISFIFO(os.fstat(fd).st_mode):
-        kept = _open(path, os.O_WRONLY | os.O_NONBLOCK)
-    os.set_blocking(fd, blocking)
-    return fd, kept
+        return os.open(_NULL, os.O_RDONLY | os.O_CLOEXEC)
+    if not path.startswith("/"):
+        raise Invalid(f"{path[:80]!r} is not an absolute path")
+    return _open(path, os.O_RDONLY | os.O_NONBLOCK)
 
 
-def _open_output(path: str, blocking: bool) -> int:
+def _open_output(path: str) -> int:
     if not path:
         return os.open(_NULL, os.O_WRONLY | os.O_CLOEXEC)
     scheme, mark, rest = path.partition("://")
@@ -95,11 +84,8 @@ def _open_output(path: str, blocking: bool) -> int:
         raise Unimplemented(f"the output cannot go to a URL of the scheme {scheme[:20]!r}")
     if not path.startswith("/"):
         raise Invalid(f"{path[:80]!r} is not an absolute path")
-    fd = _open(path, os.O_RDWR | os.O_NONBLOCK)
-    is_fifo = S_ISFIFO(os.fstat(fd).st_mode)
-    if not is_fifo:
-        os.lseek(fd, 0, os.SEEK_END) if os.path.isfile(path) else None
-    os.set_blocking(fd, blocking)
+    fd = _open(path, os.O_RDWR | os.O_APPEND | os.O_NONBLOCK)
+    os.set_blocking(fd, True)
     return fd
 
 

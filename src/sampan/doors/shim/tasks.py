@@ -13,6 +13,7 @@ from sampan.container.reaper import wait_status_of
 from sampan.core.errors import Exists, NotFound, Precondition, SampanError
 from sampan.doors.shim import messages, rootfs
 from sampan.doors.shim.messages import CREATED, PAUSED, RUNNING, STOPPED, Timestamp
+from sampan.doors.shim.relays import Relay
 from sampan.doors.shim.streams import Ends, open_ends
 from sampan.doors.shim.terminals import Console, Terminal
 from sampan.linux import processes
@@ -48,8 +49,8 @@ class Process:
         self.status = CREATED
         self.exit_status = 0
         self.exited_at = 0
-        self.ends = Ends()
         self.terminal: Terminal | None = None
+        self._input: Relay | None = None
         self.waiting: list[Call] = []
 
     @property
@@ -65,23 +66,23 @@ class Process:
         Raises:
             SampanError: what stopped it; nothing is left open then.
         """
-        ends = open_ends(self.paths, blocking=not self.paths.terminal)
+        ends = open_ends(self.paths)
         console = Console() if self.paths.terminal else None
         try:
+            if console is None and ends.stdin_is_fifo:
+                source, (ends.stdin, sink) = ends.stdin, os.pipe2(os.O_CLOEXEC)
+                self._input = Relay(loop, source, sink)
             self.pid = begin(Ends() if console is not None else ends, console)
             self.start_time = processes.start_time(self.pid)
-            self.ends = ends
             if console is not None:
                 self.terminal = Terminal(loop, console.master(), ends)
         except BaseException:
-            ends.close()
-            ends.close_stdin()
+            self.close()
             raise
         finally:
+            ends.close()
             if console is not None:
                 console.close()
-        if self.terminal is None:
-            ends.close()
 
     def signal(self, number: int) -> None:
         """Sends it a signal.
@@ -98,12 +99,26 @@ class Process:
         except NotFound:
             raise NotFound("process already finished") from None
 
+    def end_input(self) -> None:
+        """Lets it see the end of its input, behind what was written so far; again is fine."""
+        if self._input is not None:
+            self._input.finish()
+        if self.terminal is not None:
+            self.terminal.end_input()
+
+    def finish(self) -> None:
+        """Copies the rest of its output; it has ended."""
+        if self._input is not None:
+            self._input.close()
+        if self.terminal is not None:
+            self.terminal.finish()
+
     def close(self) -> None:
         """Lets go of its streams."""
+        if self._input is not None:
+            self._input.close()
         if self.terminal is not None:
             self.terminal.close()
-        self.ends.close()
-        self.ends.close_stdin()
 
 
 class Task:
@@ -213,9 +228,7 @@ class Tasks:
         for call in process.waiting:
             call.answer(messages.WaitResponse(process.exit_status, process.exited))
         process.waiting.clear()
-        if process.terminal is not None:
-            process.terminal.finish()
-        process.ends.close_stdin()
+        process.finish()
         if process is task.init:
             self._loop.soon(lambda: self._tidy(task))
 

@@ -1,7 +1,4 @@
-"""A process's terminal: how its master comes to the server, and the bytes between it and containerd's fifos.
-
-Nothing waits here: what a fifo does not take now is kept, and no more is read until it does.
-"""
+"""A process's terminal: how its master comes to the server, and the bytes between it and containerd's fifos."""
 
 from __future__ import annotations
 
@@ -11,14 +8,13 @@ import sys
 
 from sampan.container.stdio import resize
 from sampan.core.errors import Precondition
-from sampan.doors.shim.loop import READABLE, WRITABLE
+from sampan.doors.shim.relays import Relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.doors.shim.loop import Loop
     from sampan.doors.shim.streams import Ends
 
-CHUNK = 64 << 10
 NAME = "console"
 END_OF_FILE = b"\4"
 
@@ -87,100 +83,31 @@ class Console:
 
 
 class Terminal:
-    """Copies between a master and the fifos, opened non-blocking, until the master ends."""
+    """A process's terminal by its master, with copies between it and the fifos."""
 
     def __init__(self, loop: Loop, master: int, ends: Ends) -> None:
-        self._loop = loop
         self._master = master
-        self._ends = ends
-        self._output = b""
-        self._input = b""
-        os.set_blocking(master, False)
-        self._watch()
+        self._output = Relay(loop, os.dup(master), ends.stdout)
+        self._input = Relay(loop, ends.stdin, os.dup(master), END_OF_FILE)
+        ends.stdin = ends.stdout = -1
 
     def resize(self, rows: int, columns: int) -> None:
-        """Sets the size, in characters; of one that has ended, nothing."""
-        if self._master >= 0:
-            resize(self._master, min(rows, 0xFFFF), min(columns, 0xFFFF))
+        """Sets the size, in characters."""
+        resize(self._master, min(rows, 0xFFFF), min(columns, 0xFFFF))
+
+    def end_input(self) -> None:
+        """Lets the process see the end of its input."""
+        self._input.finish()
 
     def finish(self) -> None:
-        """The process has ended: what it wrote is copied, and then all is closed."""
-        self._read_master()
+        """The process has ended: what it wrote is copied, as fast as the fifo takes it."""
+        self._output.finish()
+        self._input.close()
 
     def close(self) -> None:
         """Ends it, whatever was not copied yet."""
-        for fd in (self._master, self._ends.stdin, self._ends.stdout):
-            if fd >= 0:
-                self._loop.forget(fd)
+        self._output.close()
+        self._input.close()
         if self._master >= 0:
             os.close(self._master)
-        self._master = -1
-        self._output = self._input = b""
-        self._ends.close()
-        self._ends.close_stdin()
-
-    def _watch(self) -> None:
-        """Watches for what can be moved now: nothing is read that has nowhere to go."""
-        if self._master >= 0:
-            mask = (0 if self._output else READABLE) | (WRITABLE if self._input else 0)
-            self._loop.watch(self._master, mask, self._on_master)
-        if self._ends.stdin >= 0:
-            self._loop.watch(self._ends.stdin, 0 if self._input else READABLE, lambda _: self._read_input())
-        if self._ends.stdout >= 0:
-            if self._output:
-                self._loop.watch(self._ends.stdout, WRITABLE, lambda _: self._write_output())
-            else:
-                self._loop.forget(self._ends.stdout)
-
-    def _on_master(self, mask: int) -> None:
-        if mask & WRITABLE:
-            self._write_input()
-        if mask & ~WRITABLE and not self._output:
-            self._read_master()
-
-    def _read_master(self) -> None:
-        while self._master >= 0 and not self._output:
-            try:
-                data = os.read(self._master, CHUNK)
-            except BlockingIOError:
-                break
-            except OSError:  # EIO: nobody has its other side any more
-                data = b""
-            if not data:
-                self.close()
-                return
-            self._output = data
-            self._write_output()
-        self._watch()
-
-    def _write_output(self) -> None:
-        try:
-            while self._output:
-                self._output = self._output[os.write(self._ends.stdout, self._output) :]
-        except BlockingIOError:
-            pass
-        except OSError:  # a file that takes no more
-            self._output = b""
-        self._watch()
-
-    def _read_input(self) -> None:
-        try:
-            data = os.read(self._ends.stdin, CHUNK)
-        except BlockingIOError:
-            return
-        if not data:
-            self._loop.forget(self._ends.stdin)
-            os.close(self._ends.stdin)
-            self._ends.stdin = -1
-        self._input = data or END_OF_FILE
-        self._write_input()
-
-    def _write_input(self) -> None:
-        try:
-            while self._input and self._master >= 0:
-                self._input = self._input[os.write(self._master, self._input) :]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._input = b""
-        self._watch()
+            self._master = -1
