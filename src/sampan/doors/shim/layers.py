@@ -1,9 +1,10 @@
 """Workloads that are layers of their image, not files in a root filesystem: where containerd keeps their bytes.
 
 Wasm artifacts (CNCF's, wasm-to-oci's, runwasi's layers) have no root filesystem, so a bundle of theirs names a file
-that is not there. Then containerd is asked for the container's image. It speaks gRPC, whose library has threads and
-must never be in a process that forks containers: a child that lives for one question asks (`layers_lookup`). Nothing
-here decides what a container runs; an ordinary image costs no more than the look at its root filesystem (`wanted`).
+that is not there. Then containerd is asked for the container's image, over gRPC. What that takes (HTTP/2, the image
+formats) must not be in a process that forks containers, nor may that wait for containerd: a child that lives for one
+question asks (`layers_lookup`). Nothing here decides what a container runs; an ordinary image costs no more than the
+look at its root filesystem (`wanted`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ _START = (
     "import sys; sys.path.append(sys.argv.pop(1)); from sampan.launcher import start; "
     "start('sampan.doors.shim.layers_lookup')"
 )
-_ENVIRONMENT = {"GRPC_VERBOSITY": "NONE", "GRPC_ENABLE_FORK_SUPPORT": "0"}
 
 
 class Layer(Record):
@@ -99,7 +99,7 @@ def ask(address: str, namespace: str, container_id: str, spec: Spec, roots: Root
             pid = os.posix_spawn(
                 sys.executable,
                 command,
-                _ENVIRONMENT,
+                {},
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, writer, 1),

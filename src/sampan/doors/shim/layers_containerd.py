@@ -1,15 +1,23 @@
 """The few questions that containerd is asked about a container's image, over gRPC on its socket.
 
 Services of containerd's API: containers, images, content and introspection, all version 1. Messages are encoded by
-`wire.protobuf`. Only for a process that forks nothing: gRPC's library starts threads.
+`wire.protobuf`, calls by `layers_grpc`.
 """
 
 from __future__ import annotations
 
-import grpc  # type: ignore[import-untyped]
-
-from sampan.core.errors import DataLoss, Denied, Exhausted, Internal, NotFound, Unavailable, printable
+from sampan.core.errors import (
+    DataLoss,
+    Denied,
+    Exhausted,
+    Internal,
+    NotFound,
+    SampanError,
+    Unavailable,
+    printable,
+)
 from sampan.core.spec.image import Descriptor
+from sampan.doors.shim import layers_grpc
 from sampan.doors.shim.messages import Pair
 from sampan.wire.protobuf import BYTES, INT64, STRING, Message, field, message, repeated
 
@@ -18,8 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECONDS = 10.0
-STREAM_SECONDS = 50.0
-MOST_MESSAGE = 16 << 20  # containerd's own limit
+_KINDS: dict[int, type[SampanError]] = {
+    layers_grpc.RESOURCE_EXHAUSTED: Exhausted,
+    layers_grpc.PERMISSION_DENIED: Denied,
+    layers_grpc.DATA_LOSS: DataLoss,
+}
 
 
 class Request(Message):
@@ -71,14 +82,20 @@ class PluginsResponse(Message):
 
 
 class Containerd:
-    """A connection to one containerd, in one of its namespaces; `with` closes it."""
+    """A connection to one containerd, in one of its namespaces; `with` closes it.
+
+    Raises:
+        Unavailable: containerd does not answer.
+    """
 
     def __init__(self, address: str, namespace: str) -> None:
         self.address = address.removeprefix("unix://")
         self.namespace = namespace
-        self._channel = grpc.insecure_channel(
-            f"unix://{self.address}", options=[("grpc.max_receive_message_length", MOST_MESSAGE)]
-        )
+        self._metadata = {"containerd-namespace": namespace}
+        try:
+            self._channel = layers_grpc.Channel(self.address, SECONDS)
+        except OSError as error:
+            raise self._away(error) from error
 
     def __enter__(self) -> Containerd:
         return self
@@ -122,35 +139,32 @@ class Containerd:
         Raises:
             NotFound: containerd does not have it. Unavailable: it does not answer.
         """
-        call = self._channel.unary_stream("/containerd.services.content.v1.Content/Read")
-        try:
-            for piece in call(ReadRequest(digest).encode(), timeout=STREAM_SECONDS, metadata=self._metadata):
-                yield ReadResponse.decode(piece).data
-        except grpc.RpcError as error:
-            raise self._failure(error, f"the content {digest}") from error
-
-    @property
-    def _metadata(self) -> list[tuple[str, str]]:
-        return [("containerd-namespace", self.namespace)]
+        for piece in self._messages("content.v1.Content/Read", ReadRequest(digest), f"the content {digest}"):
+            yield ReadResponse.decode(piece).data
 
     def _call(self, method: str, request: Message, what: str) -> bytes:
-        call = self._channel.unary_unary(f"/containerd.services.{method}")
-        try:
-            answer: bytes = call(request.encode(), timeout=SECONDS, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise self._failure(error, what) from error
-        return answer
+        answer = list(self._messages(method, request, what))
+        if len(answer) != 1:
+            raise Internal(f"containerd has {len(answer)} answers, asked for {what}")
+        return answer[0]
 
-    def _failure(self, error: grpc.RpcError, what: str) -> Exception:
-        """gRPC's status as an error; one table (grpc.io/docs/guides/status-codes)."""
-        code, details = error.code(), printable(error.details() or "")
-        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-            return Unavailable(f"containerd does not answer at {self.address}, asked for {what}: {details}")
-        if code == grpc.StatusCode.NOT_FOUND:
+    def _messages(self, method: str, request: Message, what: str) -> Iterator[bytes]:
+        try:
+            yield from self._channel.call(f"/containerd.services.{method}", request.encode(), self._metadata)
+        except layers_grpc.Refused as error:
+            raise self._failure(error, what) from error
+        except OSError as error:
+            raise self._away(error, what) from error
+
+    def _failure(self, error: layers_grpc.Refused, what: str) -> SampanError:
+        if error.status in (layers_grpc.UNAVAILABLE, layers_grpc.DEADLINE_EXCEEDED):
+            return self._away(error, what)
+        if error.status == layers_grpc.NOT_FOUND:
             return NotFound(f"containerd has no longer {what}", fix="pull the image again")
-        kinds = {
-            grpc.StatusCode.PERMISSION_DENIED: Denied,
-            grpc.StatusCode.RESOURCE_EXHAUSTED: Exhausted,
-            grpc.StatusCode.DATA_LOSS: DataLoss,
-        }
-        return kinds.get(code, Internal)(f"containerd does not hand out {what}: {details}")
+        kind = _KINDS.get(error.status, Internal)
+        return kind(f"containerd does not hand out {what}: {printable(str(error))}")
+
+    def _away(self, error: Exception, what: str = "") -> Unavailable:
+        why = printable(getattr(error, "strerror", None) or str(error))
+        asked = f", asked for {what}" if what else ""
+        return Unavailable(f"containerd does not answer at {self.address}{asked}: {why}")

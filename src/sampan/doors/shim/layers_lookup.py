@@ -60,7 +60,7 @@ def main(words: list[str]) -> int:
             None, [Internal.kind, f"containerd cannot be asked: {type(error).__name__}: {error}", ""]
         )
     os.write(1, strictjson.dumps(answer))
-    os.close(1)  # who waits for it need not wait for gRPC's threads
+    os.close(1)  # who waits for it need not wait for the interpreter's end
     return 0
 
 
