@@ -10,24 +10,25 @@ from sampan.container.bundle import check_spec, read_bundle
 from sampan.container.delegate import linux_runtime
 from sampan.container.finding import verdict_of
 from sampan.container.inits import without_init
-from sampan.container.lifecycle import abandon
 from sampan.container.records import Container as ContainerRecord
 from sampan.container.records import check_name
 from sampan.core.detect import SANDBOX_KEYS
 from sampan.core.errors import Invalid, Unimplemented
-from sampan.core.spec.runtime import Linux
-from sampan.doors.shim import rootfs
+from sampan.core.spec.runtime import Linux, Process
+from sampan.doors.shim import layers, rootfs
 from sampan.doors.shim.containers import Container, LinuxContainer
 from sampan.doors.shim.options import read_options
 from sampan.engine.grants import Network
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.container.store import Entry
     from sampan.core.spec.runtime import Spec
+    from sampan.doors.shim.layers import Layer
     from sampan.doors.shim.messages import CreateRequest
     from sampan.doors.shim.options import Options
     from sampan.doors.shim.pod import Pod
+
+OWN_RUNTIMES = ("sampan", "wasmtime")
 
 
 def make(pod: Pod, request: CreateRequest) -> Container:
@@ -55,36 +56,60 @@ def make(pod: Pod, request: CreateRequest) -> Container:
         keep_stdin=True,
         systemd_cgroup=options.systemd_cgroup,
     )
-    entry = pod.states.create(record, spec)
+    rootfs.make(request.bundle, request.rootfs)
     try:
-        rootfs.make(request.bundle, request.rootfs)
-        return _of_its_kind(pod, entry, options)
+        _decide(pod, record, spec, options)
+        entry = pod.states.create(record, spec)
     except BaseException:
         rootfs.remove(request.bundle)
-        abandon(entry, pod.states)
         raise
+    return kind_of(record)(pod, entry)
 
 
-def _of_its_kind(pod: Pod, entry: Entry, options: Options) -> Container:
-    spec, bundle, record = entry.spec, entry.container.bundle, entry.container
+def kind_of(record: ContainerRecord) -> type[Container]:
+    """The class of a container with this record."""
+    return LinuxContainer if record.linux_runtime else Container
+
+
+def _decide(pod: Pod, record: ContainerRecord, spec: Spec, options: Options) -> None:
+    """Decides what kind of container it is: a pod's sandbox, Wasm, or Linux.
+
+    Raises:
+        SampanError: it cannot be any.
+    """
+    bundle = record.bundle
     if any(spec.annotations.get(key) == value for key, value in SANDBOX_KEYS.items()):
         record.sandbox = True
-        pod.log(bundle, "debug", "a pod's sandbox: a process that holds its namespaces")
+        evidence = "a pod's sandbox: a process that holds its namespaces"
+    elif layers.wanted(spec, bundle) and (layer := _layer_of(pod, record, spec)) is not None:
+        record.module = layer.path
+        _apply(layer, spec)
+        evidence = f"a layer of the image {layer.image}, of type {layer.media_type}"
     else:
         verdict = verdict_of(spec, bundle)
-        pod.log(bundle, "debug", f"{verdict.kind}: {'; '.join(verdict.evidence)}")
+        evidence = f"{verdict.kind}: {'; '.join(verdict.evidence)}"
         if not verdict.is_wasm:
             record.linux_runtime = options.binary_name or linux_runtime(os.environ)
-            entry.save()
-            return LinuxContainer(pod, entry)
-        if pod.wish.runtime not in ("sampan", "wasmtime"):
-            pod.log(
-                bundle, "info", f"{pod.wish.runtime} is asked for; wasmtime runs it, with WasmEdge's sockets"
-            )
+    pod.log(bundle, "debug", evidence)
+    if record.linux_runtime:
+        return
     check_spec(spec)
-    if record.sandbox:
-        entry.save()
-    return Container(pod, entry)
+    if not record.sandbox and pod.wish.runtime not in OWN_RUNTIMES:
+        pod.log(bundle, "info", f"{pod.wish.runtime} is asked for; wasmtime runs it, with WasmEdge's sockets")
+
+
+def _layer_of(pod: Pod, record: ContainerRecord, spec: Spec) -> Layer | None:
+    return layers.resolve(pod.wish.address, pod.wish.namespace, record.id, spec, pod.roots)
+
+
+def _apply(layer: Layer, spec: Spec) -> None:
+    """Gives the spec what its image asks for, where containerd could not read it there."""
+    process = spec.process or Process()
+    process.args = process.args or layer.command or [layer.name]
+    process.env = [*layer.env, *process.env]
+    if layer.working_dir and process.cwd in ("", "/"):
+        process.cwd = layer.working_dir
+    spec.process = process
 
 
 def _check_bundle(bundle: str) -> None:

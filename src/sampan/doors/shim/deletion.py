@@ -13,7 +13,7 @@ from sampan.container.bundle import read_bundle
 from sampan.container.records import Exit
 from sampan.core.errors import DataLoss, NotFound, SampanError
 from sampan.doors.shim import rootfs
-from sampan.doors.shim.containers import Container, LinuxContainer
+from sampan.doors.shim.creation import kind_of
 from sampan.doors.shim.messages import DeleteResponse, Timestamp
 from sampan.doors.shim.pod import ADDRESS, FOLDER, SANDBOX_ID, SOCKET, TASKS, Pod, folder_of
 from sampan.doors.shim.server import try_lock
@@ -46,9 +46,8 @@ def delete(wish: Wish) -> DeleteResponse:
         return DeleteResponse(0, 128 + SIGKILL, Timestamp.of(time.time_ns()))
     record = _ending_of(entry)
     run = entry.running
-    kind = LinuxContainer if entry.container.linux_runtime else Container
     try:
-        kind(pod, entry).remove()
+        kind_of(entry.container)(pod, entry).remove()
     finally:
         rootfs.remove(wish.bundle)
     _forget_pod(folder)
