@@ -30,6 +30,7 @@ from figures import ROUNDS, interleaved, once, show
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 SAMPAN_OCI = os.environ.get("SAMPAN_OCI") or str(Path(sys.executable).with_name("sampan-oci"))
+SAMPAN = str(Path(SAMPAN_OCI).with_name("sampan"))
 SERVER_SIZE = 3_600_000
 STEPS = ("create", "start", "state", "kill", "delete")
 PR_SET_CHILD_SUBREAPER = 36
@@ -99,15 +100,29 @@ def hello(folder: str, runtimes: dict[str, list[str]]) -> None:
     ours = wasm_bundle(f"{folder}/hello", module, [])
 
     run = {name: [*words, "run", "-b"] for name, words in runtimes.items()}
+    command = [*run["sampan-oci"], ours, NAME]
     commands = {
         "runc, engine and code in the image": [*run["runc"], carrying, NAME],
-        "sampan-oci": [*run["sampan-oci"], ours, NAME],
+        "sampan-oci, no zygote on the machine": command,
+        "sampan-oci beside a zygote": functools.partial(once, command, beside_a_zygote(folder)),
         "runc, compiling at each start": [*run["runc"], compiling, NAME],
     }
     if "crun" in run:
         commands["crun (no cgroups), engine and code"] = [*run["crun"], carrying, NAME]
         commands["crun (no cgroups), compiling"] = [*run["crun"], compiling, NAME]
-    show("run a hello", interleaved(commands), "sampan-oci")
+    figures = interleaved(commands)
+    for peer in ("runc, engine and code in the image", "runc, compiling at each start"):
+        show("run a hello", figures, peer)
+    subprocess.run([SAMPAN, "rm", "-f", NAME], env=beside_a_zygote(folder), check=True, **QUIET)
+
+
+def beside_a_zygote(folder: str) -> dict[str, str]:
+    """The environment of a machine where `sampan` keeps a container in the background, whose zygote is there."""
+    env = os.environ | {"SAMPAN_RUN_ROOT": f"{folder}/warm"}
+    if not os.path.exists(f"{folder}/warm"):
+        sleeper = [str(EXAMPLES / "05-toolbox/toolbox.wasm"), "sleep", "1000"]
+        subprocess.run([SAMPAN, "run", "-d", "--name", NAME, *sleeper], env=env, check=True, **QUIET)
+    return env
 
 
 def find_library() -> Path:

@@ -97,7 +97,7 @@ def _prepare(
     container = entry.container.replace(module="")
     world = walls.join(container, spec, root, private=bool(fds))
     source = workload.find(world)
-    program = workload.load(source, world, roots, None)
+    program = workload.load(source, world, roots)
     grants = workload.grants_of(source, world)
     run = entry.running
     if run is not None:

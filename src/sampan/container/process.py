@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sampan.core.roots import Roots
     from sampan.core.spec.runtime import Spec
     from sampan.engine.grants import PortMap
-    from sampan.engine.program import Engine, Program
+    from sampan.engine.program import Program
 
 PATIENCE = 10.0
 
@@ -56,12 +56,11 @@ class Wish(Record):
         return [*range(3, 3 + self.preserved), *console_fd]
 
 
-def main(entry: Entry, roots: Roots, wish: Wish, report: int, engine: Engine | None) -> NoReturn:
+def main(entry: Entry, roots: Roots, wish: Wish, report: int) -> NoReturn:
     """Runs the container in this (just forked) process and exits with its code.
 
     Args:
         report: the process's end of the conversation with who starts it (see `starter`).
-        engine: an engine made before the fork, or None.
     """
     starter = Starter(report)
     files = Files()
@@ -78,7 +77,11 @@ def main(entry: Entry, roots: Roots, wish: Wish, report: int, engine: Engine | N
             from sampan.container import foreign
 
             return foreign.prepare(entry, roots, wish, starter, files)
-        return _prepare(entry, roots, wish, starter, engine, files)
+        if entry.container.sandbox:
+            from sampan.container import sandbox
+
+            return sandbox.prepare(entry, wish, starter, files)
+        return _prepare(entry, roots, wish, starter, files)
 
     launch(
         prepare,
@@ -88,9 +91,7 @@ def main(entry: Entry, roots: Roots, wish: Wish, report: int, engine: Engine | N
     )
 
 
-def _prepare(
-    entry: Entry, roots: Roots, wish: Wish, starter: Starter, engine: Engine | None, files: Files
-) -> Run:
+def _prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Files) -> Run:
     signals = begin([starter.fd, *wish.kept])
     container, spec = entry.container, entry.spec
     if spec.process is not None:
@@ -102,7 +103,7 @@ def _prepare(
     if world.is_out_of_reach:  # nothing of root's is readable from its user namespace: all of it comes before
         walls.enter_cgroup(world, cgroup, entry.claim_cgroup)
         source = workload.find_outside(world)
-        loaded = workload.load(source, world, roots, engine)
+        loaded = workload.load(source, world, roots)
         walls.import_all()
         warm_up()
         walls.build(world, entry.folder, starter)
@@ -110,9 +111,7 @@ def _prepare(
         walls.build(world, entry.folder, starter)
         source = workload.find(world)
         if not wish.gated or not workload.is_compiled(source, roots):
-            loaded = workload.load(
-                source, world, roots, engine
-            )  # compiling takes more than a container may have
+            loaded = workload.load(source, world, roots)  # compiling takes more than a container may have
         walls.enter_cgroup(world, cgroup, entry.claim_cgroup)
     world.spaces.enter_cgroup_namespace()
     pid = own_pid()
@@ -134,7 +133,7 @@ def _prepare(
     )
     if wish.gated:
         starter.stands()
-    program = loaded or workload.load(source, world, roots, engine)
+    program = loaded or workload.load(source, world, roots)
     grants = workload.grants_of(source, world)
     warm_up()
     walls.enter_root(world)

@@ -61,7 +61,7 @@ def _fork(
         pid = spaces_of(entry.container, entry.spec).fork()
         if pid == 0:
             os.close(ours)
-            process.main(entry, roots, wish, theirs, None)
+            process.main(entry, roots, wish, theirs)
     except BaseException:
         os.close(ours)
         raise

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from sampan.core.roots import Roots
     from sampan.engine.program import Engine, Program
 
+_warm_engine: Engine | None = None
+
 
 class Source(Record):
     """A workload that was found: its open file, readable, and what its name said."""
@@ -79,11 +81,17 @@ def is_compiled(source: Source, roots: Roots) -> bool:
     return _cache(roots).knows(source.fd)
 
 
-def load(source: Source, world: World, roots: Roots, engine: Engine | None) -> Program:
-    """The container's program. Closes the source.
+def warm_up() -> None:
+    """Makes an engine for all that is forked from this process."""
+    global _warm_engine
+    from sampan.engine.program import Engine, preload
 
-    Args:
-        engine: one that is there already; used where it can hold the container's limits.
+    preload()
+    _warm_engine = Engine()
+
+
+def load(source: Source, world: World, roots: Roots) -> Program:
+    """The container's program. Closes the source.
 
     Raises:
         Invalid: it is no valid Wasm binary. Precondition: it needs what cannot be had.
@@ -91,7 +99,7 @@ def load(source: Source, world: World, roots: Roots, engine: Engine | None) -> P
     from sampan.engine.program import Engine
 
     limits = world.container.limits or Limits()
-    entrypoint = source.entrypoint
+    entrypoint, engine = source.entrypoint, _warm_engine
     try:
         if engine is None or not engine.fits(limits):
             engine = Engine.for_limits(limits)

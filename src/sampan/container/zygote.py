@@ -15,7 +15,8 @@ import select
 import sys
 import time
 
-from sampan.container import control, process, stdio
+from sampan.container import control, process, stdio, workload
+from sampan.container.desk import Desk
 from sampan.container.ending import discard
 from sampan.container.events import publish_container
 from sampan.container.launch import warm_up
@@ -27,7 +28,6 @@ from sampan.container.store import Containers
 from sampan.core.errors import SampanError
 from sampan.core.record import Record
 from sampan.core.roots import Roots
-from sampan.engine.program import Engine, preload
 from sampan.linux.locks import FileLock
 from sampan.linux.processes import set_name
 
@@ -40,7 +40,9 @@ FIRST_DELAY, LONGEST_DELAY, HEALTHY_AFTER = 0.1, 60.0, 10.0
 
 
 class Zygote:
-    """Forks, reaps, restarts. `children` maps a pid to its container and when it was forked (monotonic s)."""
+    """Forks, reaps, restarts. `children` maps a pid to its container, if it is one's, and when it was forked
+    (monotonic s).
+    """
 
     def __init__(self, roots: Roots, idle: float) -> None:
         self._roots = roots
@@ -49,19 +51,19 @@ class Zygote:
         self._children: dict[int, tuple[str, float]] = {}
         self._due: dict[str, float] = {}
         self._delays: dict[str, float] = {}
-        self._engine = Engine()
         self._wakeup, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         _signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         _signal.signal(_signal.SIGCHLD, lambda *_: None)
         for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGPIPE):
             _signal.signal(number, _signal.SIG_IGN)
 
-    def serve(self, server: control.Socket) -> None:
+    def serve(self, server: control.Socket, desk: Desk) -> None:
         """Serves until there is nothing to do for the idle time."""
         self._resume()
         quiet_since = time.monotonic()
         poll = select.poll()
         poll.register(server.fileno(), select.POLLIN)
+        poll.register(desk.fd, select.POLLIN)
         poll.register(self._wakeup, select.POLLIN)
         while True:
             now = time.monotonic()
@@ -72,6 +74,9 @@ class Zygote:
             for fd, _ in poll.poll(self._patience(quiet_since + self._idle - now)):
                 if fd == server.fileno():
                     self._answer(server)
+                    quiet_since = time.monotonic()
+                elif fd == desk.fd:
+                    self._children |= dict.fromkeys(desk.serve(), ("", 0.0))
                     quiet_since = time.monotonic()
                 else:
                     os.read(self._wakeup, 512)
@@ -116,7 +121,7 @@ class Zygote:
             Starter(os.dup(report)).failed(error)
             return
         if pid == 0:
-            process.main(entry, self._roots, process.Wish(mode), report, self._engine)
+            process.main(entry, self._roots, process.Wish(mode), report)
         self._children[pid] = (container_id, time.monotonic())
 
     def _reap(self) -> None:
@@ -190,18 +195,19 @@ def main(argv: list[str]) -> int:
     if not lock.try_acquire():  # another one was faster: it serves
         os.write(ready, b"!")
         return 0
-    preload()
+    workload.warm_up()
     warm_up()
     Record.prepare_all()
     import hashlib  # noqa: F401 - loaded by each container, OpenSSL would take 0.4 MB of each
 
     zygote = Zygote(roots, float(os.environ.get("SAMPAN_ZYGOTE_IDLE", IDLE_SECONDS)))
-    server = control.listen(roots.run, "zygote")
+    server, desk = control.listen(roots.run, "zygote"), Desk(f"{roots.run}/desk")
     os.write(ready, b"!")
     os.close(ready)
     gc.collect()
     gc.freeze()
-    zygote.serve(server)
+    zygote.serve(server, desk)
+    desk.close()
     control.forget(roots.run, "zygote")
     return 0
 

@@ -105,6 +105,7 @@ NUMBERS: dict[str, tuple[int, int]] = {
     "open_tree": (428, 428),
     "openat": (257, 56),
     "openat2": (437, 437),
+    "pidfd_getfd": (438, 438),
     "pipe": (22, -1),
     "pipe2": (293, 59),
     "pivot_root": (155, 41),

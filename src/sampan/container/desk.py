@@ -1,0 +1,151 @@
+"""The desk: where a launcher hands a command to the zygote, to have it run by a process that has all loaded.
+
+A launcher is a shell script: all that it can do is open, read and write. So the desk is a folder, its owner's only:
+
+    zygote      the process id and start time of who serves: a launcher looks in /proc whether that is there
+    in          a FIFO that takes a line a command: SLOT PID COUNT MODULE
+    0 .. 7      slots: FIFOs that bring the answer
+    0.taken     made by a launcher, exclusively: the slot is its own
+
+PID is the launcher, which has the slot open as descriptor 8 and its standard ones as 4, 5 and 6; the last COUNT words
+of its command line are the command's, and MODULE's `main` is what runs it, with the launcher's descriptors, folder and
+environment. The answer is `taken PID` (who to signal) and at the end `exit CODE`, or `no`: then the launcher starts a
+process of its own. The only writing ends of a slot are the zygote's and that process's: where both are gone, the
+launcher reads the end.
+"""
+
+from __future__ import annotations
+
+import _signal
+import gc
+import os
+import sys
+import time
+
+from sampan.core.errors import Precondition, SampanError
+from sampan.linux import callers, durable
+from sampan.linux.privileges import close_from
+from sampan.linux.processes import start_time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+SLOTS = 8
+LAUNCHERS_END, LAUNCHERS_STANDARD = 8, (4, 5, 6)
+STALE_SECONDS = 10.0
+MODULES = ("sampan.doors.", ".warm")
+"""How the name of a module begins and ends that may be asked for."""
+
+
+class Desk:
+    """A folder of FIFOs; `fd` is readable when a launcher has written."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        durable.remove_tree(folder)
+        durable.make_dir(folder, 0o700)
+        self._slots = [self._open_slot(name) for name in range(SLOTS)]
+        os.mkfifo(f"{folder}/in", 0o600)
+        self.fd = os.open(f"{folder}/in", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        own = os.getpid()
+        durable.write_file(f"{folder}/zygote", f"{own} {start_time(own)}\n".encode(), lasting=False)
+
+    def close(self) -> None:
+        """Takes the desk away; who waits at it reads the end."""
+        durable.remove_tree(self._folder)
+
+    def serve(self) -> list[int]:
+        """Takes what launchers have written; the processes that were forked for it."""
+        pids = []
+        for line in os.read(self.fd, 1 << 16).splitlines():
+            try:
+                slot, pid, count, module = line.decode("ascii").split(" ")
+                pids.append(self._take(range(SLOTS)[int(slot)], int(pid), int(count), module))
+            except (ValueError, IndexError, SampanError):  # from no launcher of ours, or refused
+                continue
+        self._free_stale()
+        return pids
+
+    def _take(self, slot: int, pid: int, count: int, module: str) -> int:
+        fd = self._slots[slot]
+        try:
+            self._check(fd, pid, module)
+            __import__(module)
+            gc.freeze()
+        except (SampanError, ImportError, OSError):
+            _answer(fd, b"no\n")
+            raise Precondition("the launcher does it by itself") from None
+        else:
+            worker = os.fork()
+            if worker == 0:
+                _work(fd, pid, count, module)
+            return worker
+        finally:
+            self._free(slot)
+
+    def _check(self, fd: int, pid: int, module: str) -> None:
+        begin, end = MODULES
+        if not (module.startswith(begin) and module.endswith(end)):
+            raise Precondition(f"{module} is no door's")
+        if not os.path.samestat(os.stat(f"/proc/{pid}/fd/{LAUNCHERS_END}"), os.fstat(fd)):
+            raise Precondition(f"process {pid} does not hold the slot")
+        callers.check_is_alike(pid)
+
+    def _open_slot(self, name: int) -> int:
+        path = f"{self._folder}/{name}"
+        os.mkfifo(path, 0o600)
+        reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        finally:
+            os.close(reading)
+
+    def _free(self, name: int) -> None:
+        """Puts a new FIFO in the place of a slot's that was used."""
+        os.close(self._slots[name])
+        os.unlink(f"{self._folder}/{name}")
+        self._slots[name] = self._open_slot(name)
+        try:
+            os.unlink(f"{self._folder}/{name}.taken")
+        except FileNotFoundError:  # it was no launcher that wrote
+            return
+
+    def _free_stale(self) -> None:
+        """Frees the slots whose launchers ended before they wrote a line."""
+        for name in range(SLOTS):
+            try:
+                taken = os.stat(f"{self._folder}/{name}.taken").st_mtime
+            except FileNotFoundError:
+                continue
+            if time.time() - taken > STALE_SECONDS:
+                self._free(name)
+
+
+def _work(fd: int, pid: int, count: int, module: str) -> NoReturn:
+    """Runs the command of launcher `pid` in this just forked process."""
+    answer = b"no\n"
+    try:
+        os.setsid()
+        close_from(3, [fd])
+        _signal.set_wakeup_fd(-1)
+        for number in (_signal.SIGCHLD, _signal.SIGHUP):
+            _signal.signal(number, _signal.SIG_DFL)
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        words = callers.stand_in(pid, LAUNCHERS_STANDARD)
+        _answer(fd, b"taken %d\n" % os.getpid())
+        answer = b"exit 125\n"
+        code = sys.modules[module].main(words[len(words) - count :])
+        answer = b"exit %d\n" % code
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        _answer(fd, answer)
+        os._exit(0)
+
+
+def _answer(fd: int, text: bytes) -> None:
+    try:
+        os.write(fd, text)
+    except OSError:  # the launcher has gone away
+        return
