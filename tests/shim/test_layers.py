@@ -14,10 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests import tools
-from tests.cli.conftest import Sampan
-from tests.scenarios.conftest import EXAMPLES, Daemon, needs
-from wasm_images import Layout, linux
 
 from sampan.core.errors import (
     DataLoss,
@@ -33,6 +29,10 @@ from sampan.core.errors import (
 from sampan.core.roots import Roots
 from sampan.core.spec.runtime import Process, Root, Spec
 from sampan.doors.shim import layers
+from tests import tools
+from tests.cli.conftest import Sampan
+from tests.scenarios.conftest import EXAMPLES, Daemon, needs
+from tests.shim.wasm_images import Layout, linux
 
 HERE = Path(__file__).parent
 HELLO = EXAMPLES / "01-hello" / "hello.wasm"
@@ -300,7 +300,7 @@ def test_an_index_whose_wasm_entry_was_not_pulled_says_how_to_pull_it(ask: Asker
         ask("localhost/part:1")
 
 
-def test_an_artifact_that_cannot_be_run_says_what_it_is(ask: Asker, tmp_path: Path) -> None:
+def test_R8_an_artifact_that_cannot_be_run_says_what_it_is(ask: Asker, tmp_path: Path) -> None:
     layout = Layout()
     config = layout.put(b"{}", CNCF_CONFIG)
     layer = layout.put(HELLO.read_bytes(), WASM)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _signal import pidfd_send_signal
 from select import POLLIN, poll
 from time import monotonic
 
@@ -116,7 +117,7 @@ def ask(address: str, namespace: str, container_id: str, spec: Spec, roots: Root
         raise from_os_error(error, "start a process that asks containerd for the image's layers") from error
     except ValueError as error:
         raise Internal(f"a NUL byte is in the names of container {container_id[:60]!r}") from error
-    return Question(pid, reader, container_id)
+    return Question(os.pidfd_open(pid), reader, container_id)
 
 
 def _names(process: Process | None) -> list[str]:
@@ -134,8 +135,8 @@ class Question:
     `deadline` is on the monotonic clock, in seconds: a server that waits by itself cancels it then.
     """
 
-    def __init__(self, pid: int, fd: int, container_id: str) -> None:
-        self._pid = pid
+    def __init__(self, process: int, fd: int, container_id: str) -> None:
+        self._process = process  # a descriptor: the server's own reaping may be faster than ours
         self._fd = fd
         self._what = f"the image of container {container_id[:80]}"
         self.deadline = monotonic() + SECONDS
@@ -176,10 +177,14 @@ class Question:
         os.close(self._fd)
         self._fd = -1
         try:
-            os.kill(self._pid, 9)  # it has answered, or nobody waits for it any more
-            os.waitpid(self._pid, 0)
-        except (ProcessLookupError, ChildProcessError):  # the server's own reaping was faster
+            pidfd_send_signal(self._process, 9)  # it has answered, or nobody waits for it any more
+        except ProcessLookupError:
             pass
+        try:
+            os.waitid(os.P_PIDFD, self._process, os.WEXITED)
+        except ChildProcessError:  # it was reaped
+            pass
+        os.close(self._process)
 
 
 def _read_answer(data: bytes, what: str) -> Layer | None:

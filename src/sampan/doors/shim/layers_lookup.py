@@ -220,10 +220,10 @@ class Blobs:
         return path
 
     def _forget_old(self) -> None:
-        """Keeps the newest copies; what is compiled already is not read from them."""
+        """Keeps the newest copies; an older one is fetched again when it is asked for."""
         try:
             copies = sorted(os.scandir(self._copies), key=lambda entry: entry.stat().st_mtime_ns)
             for entry in copies[:-MOST_COPIES]:
                 os.unlink(entry.path)
-        except FileNotFoundError:
-            pass  # somebody else does the same
+        except OSError:
+            pass  # somebody else does the same, or it has to wait
