@@ -22,6 +22,9 @@ TOOLBOX = EXAMPLES / "05-toolbox" / "toolbox.wasm"
 MODULES = {"hello": HELLO, "toolbox": TOOLBOX}
 FORMATS = ("cncf", "runwasi", "wasm-to-oci")
 PAUSE = 'FROM scratch\nCOPY --chmod=755 busybox /busybox\nENTRYPOINT ["/busybox", "sleep", "100000"]\n'
+CONFIGURED = (
+    'FROM scratch\nCOPY toolbox.wasm /data/\nENV GREETING=ahoy\nWORKDIR /data\nENTRYPOINT ["toolbox.wasm"]\n'
+)
 NODE_NETWORK = 2
 PEERS = [*tools.needs("crictl"), needs("containerd", "ctr", "runc", "busybox")]
 
@@ -156,6 +159,14 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, module in MODULES.items():
             sampan.ok("build", "-q", "--format", kind, "-t", f"localhost/{kind}-{name}:1", str(module))
             sampan.ok("save", "-o", f"{kind}-{name}.tar", f"localhost/{kind}-{name}:1")
+    (folder / "configured").mkdir()
+    (folder / "configured" / "Containerfile").write_text(CONFIGURED)
+    shutil.copyfile(TOOLBOX, folder / "configured" / "toolbox.wasm")
+    sampan.ok("build", "-q", "-t", "localhost/configured:1", "configured")
+    for kind in ("cncf", "runwasi"):
+        image = f"localhost/{kind}-configured:1"
+        sampan.ok("image", "convert", "--format", kind, "localhost/configured:1", image)
+        sampan.ok("save", "-o", f"{kind}-configured.tar", image)
     return folder
 
 
@@ -174,6 +185,15 @@ def test_a_pod_runs_the_module_that_its_image_is(node: Node, kind: str) -> None:
         code, printed = node.run_container(f"{kind}-hello", f"localhost/{kind}-hello:1", "/")
         assert code == 0
         assert "Hello" in printed
+
+
+@pytest.mark.parametrize("kind", ["cncf", "runwasi"])
+def test_a_converted_images_environment_and_folder_are_its_containers(node: Node, kind: str) -> None:
+    """containerd reads them in runwasi's configuration; the others keep them where only the shim looks."""
+    image = f"localhost/{kind}-configured:1"
+    code, printed = node.run_container(f"{kind}-env", image, "toolbox.wasm", "env")
+    assert code == 0
+    assert {"GREETING=ahoy", "PWD=/data"} <= set(printed.splitlines())
 
 
 def test_ctr_runs_what_it_makes_a_container_of(node: Node) -> None:
