@@ -89,6 +89,12 @@ class Container:
         if cgroup.missing:
             raise Unimplemented(f"this host cannot limit {', '.join(cgroup.missing)}")
 
+    def wake(self) -> None:
+        """Lets processes that were frozen go on: else not even SIGKILL ends them."""
+        cgroup = self.cgroup
+        if cgroup.is_frozen():
+            cgroup.thaw()
+
     def signal_all(self, number: int) -> None:
         """Signals every process of it, also when its own has ended."""
         lifecycle.signal_all(self._entry, number)
@@ -106,6 +112,7 @@ class Container:
         Raises:
             SampanError: something is stuck in the kernel; the record is gone all the same.
         """
+        self.wake()
         lifecycle.delete(self._entry, self._pod.states, force=True)
 
 

@@ -39,6 +39,7 @@ def delete(wish: Wish) -> DeleteResponse:
         entry = pod.states.find(wish.id)
     except NotFound:
         rootfs.remove(wish.bundle)
+        _forget_pod(folder)
         return DeleteResponse()
     except DataLoss:
         remove_broken(wish.id, pod.states)
@@ -82,7 +83,7 @@ def _ending_of(entry: Entry) -> Exit:
 
 def _forget_pod(folder: str) -> None:
     """Removes the folder of a pod whose server was killed, with its last task."""
-    if os.path.isdir(f"{folder}/{TASKS}") and os.listdir(f"{folder}/{TASKS}"):
+    if not os.path.isdir(folder) or os.path.isdir(f"{folder}/{TASKS}") and os.listdir(f"{folder}/{TASKS}"):
         return
     lock = try_lock(folder)
     if lock is None:  # it is served

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SERVICES = ("containerd.task.v2.Task", "containerd.task.v3.Task")
 OWN_SERVICE = "sampan.shim.v1.Pod"
+SIGKILL = 9
 MAX_ID = 76  # containerd's own limit
 _PROCESS_TYPE, _RESOURCES_TYPE = "Process", "LinuxResources"
 
@@ -172,6 +173,8 @@ class Service:
             task.container.signal_all(request.signal)
         else:
             process.signal(request.signal)
+        if request.signal == SIGKILL and task.init.status == PAUSED:
+            task.container.wake()
         return Empty()
 
     def _exec(self, request: messages.ExecRequest) -> Message:
