@@ -144,6 +144,20 @@ def test_a_runwasi_image_takes_its_name_from_the_entry_point(store):
     assert [(layer.descriptor.digest, layer.diff_id) for layer in image.rootfs_layers] == [(tar.digest, "")]
 
 
+@pytest.mark.parametrize("word", ["/data/app.wasm", "data/app.wasm", "app.wasm", "/data/app.wasm#run"])
+def test_a_command_that_names_the_module_does_not_get_it_twice(store, word):
+    config = put_json(store, {"os": "wasip1", "architecture": "wasm",
+                              "config": {"Cmd": [word, "a"], "WorkingDir": "/data"}}, OCI_CONFIG)  # fmt: skip
+    image = manifest(store, config, [wasm_layer(store, RUNWASI_LAYER, "data/app.wasm")])
+    assert image.entrypoint == [word, "a"]
+
+
+def test_words_that_name_no_module_are_its_arguments(store):
+    config = put_json(store, {"os": "wasip1", "architecture": "wasm", "config": {"Cmd": ["a"]}}, OCI_CONFIG)
+    image = manifest(store, config, [wasm_layer(store, RUNWASI_LAYER, "data/app.wasm")])
+    assert image.entrypoint == ["/data/app.wasm", "a"]
+
+
 def test_several_modules_get_names_of_their_own(store):
     config = put_json(store, {"os": "wasip1", "architecture": "wasm"}, OCI_CONFIG)
     layers = [wasm_layer(store, RUNWASI_LAYER, data=MODULE + bytes([n])) for n in range(3)]

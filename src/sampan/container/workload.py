@@ -63,6 +63,8 @@ def find_outside(world: World) -> Source:
     Raises:
         NotFound: it is not there (exit code 127). Unimplemented, Invalid: as `find`.
     """
+    if world.container.module:  # it is not in the bundle
+        return find(world)
     spec = world.spec
     name = spec.process.args[0] if spec.process is not None and spec.process.args else ""
     fd = open_in_bundle(spec, world.container.bundle)

@@ -177,8 +177,10 @@ class Image:
         if container.entrypoint:
             return container.entrypoint + container.cmd
         modules = [f.path for f in self.files if f.descriptor.media_type in WASM_LAYERS]
-        if container.cmd and safe_title(container.cmd[0]) in modules:
-            return list(container.cmd)
+        if container.cmd:
+            name = container.cmd[0].partition("#")[0]
+            if {safe_title(name), safe_title(f"{container.working_dir}/{name}")}.intersection(modules):
+                return list(container.cmd)
         return ["/" + module for module in modules[:1]] + container.cmd
 
     @property
