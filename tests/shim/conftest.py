@@ -55,7 +55,7 @@ class Client:
             raise
         self._streams = itertools.count(1, 2)
         self._decoder = ttrpc.Decoder()
-        self._answers: dict[int, bytes | None] = {}
+        self._answers: dict[int, list[bytes]] = {}
 
     def begin(self, method: str, request: Message, service: str = SERVICE) -> int:
         """Sends a call; its stream."""
@@ -75,8 +75,11 @@ class Client:
                 raise EOFError
             for frame in self._decoder.feed(data):
                 assert frame.type == ttrpc.RESPONSE
-                self._answers[frame.stream] = frame.data
-        return ttrpc.read_answer(self._answers.pop(stream) or b"")
+                self._answers.setdefault(frame.stream, []).append(frame.data or b"")
+        answer, *others = self._answers.pop(stream)
+        if others:
+            self._answers[stream] = others
+        return ttrpc.read_answer(answer)
 
     def call(self, method: str, request: Message, service: str = SERVICE) -> bytes:
         return self.answer(self.begin(method, request, service))
