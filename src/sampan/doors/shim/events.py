@@ -67,6 +67,13 @@ class Publisher:
         """Whether everything was delivered."""
         return self._head is None and not self._memory and self._position >= self._end
 
+    def close(self) -> None:
+        """Sends no more; what was not delivered is left in the file."""
+        if self._connection is not None:
+            self._loop.forget(self._connection.fileno())
+            self._connection.close()
+        os.close(self._file)
+
     def publish(self, event: Message) -> None:
         """Sends an event, after all that were published before it."""
         if not self._address:
