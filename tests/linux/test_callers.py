@@ -11,11 +11,11 @@ from sampan.core.errors import NotFound, Precondition
 from sampan.linux import callers
 
 STANDS_IN = """
-import os, sys
+import os, resource, sys
 sys.path[:] = sys.argv[1].split(":")
 from sampan.linux import callers
 words = callers.stand_in(int(sys.argv[2]), (3, 4, 5))
-print(words[-2:], os.environ, os.getcwd(), oct(os.umask(0)), sys.stdin.read(), flush=True)
+print(words[-2:], os.environ, os.getcwd(), oct(os.umask(0)), resource.getrlimit(7), sys.stdin.read(), flush=True)
 os.write(2, b"error")
 """
 
@@ -42,7 +42,6 @@ def test_a_child_is_alike(sleeper):
     ("change", "what"),
     [
         (lambda: os.nice(3), "priority"),
-        (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (99, 99)), "limits"),
         (lambda: os.setgroups([44]), "Groups"),
         (lambda: os.setuid(1000), "Uid"),
         (lambda: os.sched_setaffinity(0, [0]), "Cpus_allowed"),
@@ -60,7 +59,7 @@ def test_a_process_that_is_gone_is_no_caller():
         callers.stand_in(2**22 + 1, (0, 1, 2))
 
 
-def test_descriptors_folder_umask_environment_and_words_are_the_callers(sleeper, tmp_path):
+def test_descriptors_folder_umask_limits_environment_and_words_are_the_callers(sleeper, tmp_path):
     (tmp_path / "in").write_text("input")
     with (
         (tmp_path / "in").open() as given,
@@ -71,6 +70,7 @@ def test_descriptors_folder_umask_environment_and_words_are_the_callers(sleeper,
 
         def place():
             os.umask(0o27)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (99, 99))
             for number, fd in enumerate(files, 3):
                 os.dup2(fd, number + 50)
             for number in range(3, 6):
@@ -83,5 +83,5 @@ def test_descriptors_folder_umask_environment_and_words_are_the_callers(sleeper,
         for fd in files:
             os.close(fd)
     said = (tmp_path / "out").read_text()
-    assert said == f"['sleep', '1000'] environ({{'PLACE': 'a=b'}}) {tmp_path} 0o27 input\n"
+    assert said == f"['sleep', '1000'] environ({{'PLACE': 'a=b'}}) {tmp_path} 0o27 (99, 99) input\n"
     assert (tmp_path / "err").read_text() == "error"

@@ -269,10 +269,6 @@ def test_what_needs_the_callers_own_process_is_left_to_it(desk: Desk, words: tup
     assert left_to_python(*desk(*words))
 
 
-def _limited() -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
-
-
 def _nicer() -> None:
     os.nice(5)
 
@@ -287,7 +283,7 @@ def _harder_to_kill() -> None:
     Path("/proc/self/oom_score_adj").write_text("500")
 
 
-@pytest.mark.parametrize("change", [_limited, _nicer, _elsewhere, _harder_to_kill])
+@pytest.mark.parametrize("change", [_nicer, _elsewhere, _harder_to_kill])
 def test_a_caller_that_is_not_as_the_zygote_is_does_it_by_itself(
     desk: Desk, change: Callable[[], None]
 ) -> None:

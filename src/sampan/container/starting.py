@@ -170,6 +170,15 @@ def _wait_until_reaped(entry: Entry) -> None:
         time.sleep(0.002)
 
 
+def wake_zygote(roots: Roots) -> None:
+    """Sees to it that there is a zygote for these roots.
+
+    Raises:
+        Unavailable: it does not start.
+    """
+    _connect_to_zygote(roots).close()
+
+
 def _connect_to_zygote(roots: Roots) -> control.Socket:
     """A connection to the zygote of these roots, which is started where there is none."""
     durable.make_dir(roots.run, 0o711)

@@ -70,7 +70,9 @@ class Zygote:
             if self._children or self._due:
                 quiet_since = now
             elif now - quiet_since >= self._idle:
-                return
+                if not self._serves_pods():
+                    return
+                quiet_since = now
             for fd, _ in poll.poll(self._patience(quiet_since + self._idle - now)):
                 if fd == server.fileno():
                     self._answer(server)
@@ -82,6 +84,13 @@ class Zygote:
                     os.read(self._wakeup, 512)
             self._reap()
             self._restart_due()
+
+    def _serves_pods(self) -> bool:
+        """Whether there are servers that were forked here: the next ones will be, too."""
+        try:
+            return bool(os.listdir(f"{self._roots.run}/shim"))
+        except FileNotFoundError:
+            return False
 
     def _patience(self, idle_left: float) -> float | None:
         """How long to wait for news, in milliseconds."""

@@ -1,12 +1,13 @@
 """Standing in for another process: its descriptors, folder and environment, where it is as this one in all else.
 
 proc(5), pidfd_getfd(2). It refuses where anything differs that a fork of this process would not have: identity,
-privileges, namespaces, limits, priorities.
+privileges, namespaces, priorities.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 
 from sampan.core.errors import Precondition
 from sampan.linux import syscalls
@@ -17,6 +18,7 @@ SAME = (
     "Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Cpus_allowed", "Mems_allowed",
     "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb",
 )  # fmt: skip
+LIMITS = [number for name, number in vars(resource).items() if name.startswith("RLIMIT_")]
 PRIORITY, NICE = 15, 16  # of /proc/PID/stat's fields behind the name
 
 
@@ -35,13 +37,13 @@ def check_is_alike(pid: int) -> None:
 
 
 def stand_in(pid: int, standard: tuple[int, int, int]) -> list[str]:
-    """Gives this process the folder, umask, environment and three descriptors of process `pid`; its command line.
+    """Gives this process the folder, umask, limits, environment and three descriptors of process `pid`; its words.
 
     Args:
         standard: which of its descriptors become standard input, output and error here.
 
     Raises:
-        NotFound: it is gone. Precondition: it may not be looked into.
+        NotFound: it is gone. Precondition: it may not be looked into, or has limits that this one may not have.
     """
     try:
         pidfd = open_pidfd(pid)
@@ -52,10 +54,12 @@ def stand_in(pid: int, standard: tuple[int, int, int]) -> list[str]:
         os.close(pidfd)
         os.chdir(f"/proc/{pid}/cwd")
         os.umask(int(_status(pid)["Umask"], 8))
+        for limit in LIMITS:
+            resource.setrlimit(limit, resource.prlimit(pid, limit))
         environment = _strings(pid, "environ")
         words = _strings(pid, "cmdline")
-    except OSError as error:
-        raise Precondition(f"cannot stand in for process {pid}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise Precondition(f"cannot stand in for process {pid}: {error}") from error
     os.environ.clear()
     os.environ.update((name, value) for name, sign, value in map(_parted, environment) if sign)
     return words
@@ -75,7 +79,6 @@ def _features(pid: int) -> dict[str, str]:
     features = {name: status.get(name, "") for name in SAME}
     for name in NAMESPACES:
         features[f"{name} namespace"] = os.readlink(f"/proc/{pid}/ns/{name}")
-    features["limits"] = _read(pid, "limits")
     features["oom_score_adj"] = _read(pid, "oom_score_adj")
     stat = _read(pid, "stat").rpartition(")")[2].split()
     features["priority"] = " ".join(stat[PRIORITY : NICE + 1])

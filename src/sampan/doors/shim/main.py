@@ -11,8 +11,9 @@ import os
 import sys
 
 import sampan
+from sampan.container.starting import wake_zygote
 from sampan.core.errors import Internal, SampanError, from_os_error
-from sampan.core.roots import default_roots
+from sampan.core.roots import Roots, default_roots
 from sampan.doors.shim.pod import Wish
 
 TYPE_CHECKING = False
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
 VALUES = ("namespace", "address", "publish-binary", "id", "bundle", "socket")
 SWITCHES = ("debug", "v", "version", "info", "h", "help")
+CONFIG = "config.json"
 NEWER = "MAX_SHIM_VERSION"
 """An environment variable that containerd has set since it takes documents from `start`."""
+COLD = "SAMPAN_SHIM_COLD"
+"""An environment variable: there was no zygote for the launcher, or not for this caller."""
 USAGE = "it is started by containerd, with -namespace, -address and -id, and: start or delete"
 
 
@@ -30,8 +34,12 @@ class UsageError(SampanError):
     kind = "INVALID"
 
 
-def main(argv: list[str]) -> int:
-    """Runs one command line, with the program's own name in front; the exit code. Never raises."""
+def main(argv: list[str], *, is_warm: bool = False) -> int:
+    """Runs one command line, with the program's own name in front; the exit code. Never raises.
+
+    Args:
+        is_warm: whether this process was forked by a zygote, as the server that it forks should be.
+    """
     try:
         flags, operands = parse(argv[1:])
         if flags.keys() & {"v", "version"}:
@@ -41,7 +49,10 @@ def main(argv: list[str]) -> int:
 
             _print(runtime_info().encode())
         elif operands == ["start"]:
-            _print(_start(_wish(argv[0], flags, os.environ)))
+            wish = _wish(argv[0], flags, os.environ)
+            if not is_warm:
+                _come_back_warm(argv, wish)
+            _print(_start(wish))
         elif operands == ["delete"]:
             from sampan.doors.shim.deletion import delete
 
@@ -51,6 +62,17 @@ def main(argv: list[str]) -> int:
     except BaseException as error:  # the outermost edge: containerd gets one sentence
         return _report(error)
     return 0
+
+
+def _come_back_warm(argv: list[str], wish: Wish) -> None:
+    """Starts the launcher again, once, now that there is a zygote: what it forks shares the engine and our code."""
+    if COLD in os.environ or not os.access(argv[0], os.X_OK) or not os.path.exists(f"{wish.bundle}/{CONFIG}"):
+        return
+    try:
+        wake_zygote(Roots(wish.data, wish.run))
+        os.execve(argv[0], argv, os.environ | {COLD: "1"})
+    except (SampanError, OSError):  # then the server has an interpreter of its own
+        return
 
 
 def _start(wish: Wish) -> bytes:
