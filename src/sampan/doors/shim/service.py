@@ -208,9 +208,10 @@ class Service:
     def _pids(self, request: messages.TaskRequest) -> Message:
         task = self._tasks.find(request.id)
         execs = {process.pid: process.exec_id for process in task.execs.values()}
-        return messages.PidsResponse(
-            [_process_info(pid, execs.get(pid, "")) for pid in task.container.cgroup.pids()]
-        )
+        pids = task.container.cgroup.pids()
+        if task.init.status == STOPPED and not pids:
+            pids = [task.init.pid]  # containerd 2 takes a task without any for one that was never made, and forgets it
+        return messages.PidsResponse([_process_info(pid, execs.get(pid, "")) for pid in pids])
 
     def _pause(self, request: messages.TaskRequest) -> Message:
         init = self._tasks.find(request.id).init
