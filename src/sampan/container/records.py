@@ -33,7 +33,8 @@ class Container(Record):
     names it inside the root filesystem. `lower` is the unpacked root filesystem, empty for a plain file.
     For a container of the OCI door, `bundle` is its bundle's folder, and the root filesystem is the one that the
     bundle names; `lower` and `module` are empty. `systemd_cgroup`: its cgroup is made by systemd.
-    `linux_runtime`: the path of the program that runs a Linux image; empty for WebAssembly. `sandbox`: it holds the
+    `linux_runtime`: the path of the program that runs a Linux image; empty for WebAssembly. `engine`: the name of one
+    that another package brings (see engine/plugins.py); empty for wasmtime. `sandbox`: it holds the
     namespaces of a pod and runs nothing.
     `created` is in nanoseconds since 1970, `stop_timeout` in seconds. With `strict`, a wall that cannot be built
     is an error, but for those named in `waived` (see `walls`).
@@ -62,6 +63,7 @@ class Container(Record):
     systemd_cgroup: bool = False
     linux_runtime: str = ""
     sandbox: bool = False
+    engine: str = ""
 
     @property
     def short_id(self) -> str:

@@ -49,11 +49,7 @@ def find(world: World) -> Source:
         fd = open_file(container.module)
     else:
         fd, entrypoint = open_workload(world.root, process)
-    try:
-        check_is_wasm(fd, entrypoint.path, spec)
-    except BaseException:
-        os.close(fd)
-        raise
+    _check(fd, entrypoint.path, world)
     return Source(fd, entrypoint)
 
 
@@ -70,12 +66,22 @@ def find_outside(world: World) -> Source:
     fd = open_in_bundle(spec, world.container.bundle)
     if fd < 0:
         raise NotFound(f"{name}: no such file in the container's root filesystem", exit_code=127)
+    _check(fd, name, world)
+    return Source(fd, parse_entrypoint(name))
+
+
+def _check(fd: int, name: str, world: World) -> None:
+    """Makes sure that the container's engine runs what is in an open file, which is closed if not."""
     try:
-        check_is_wasm(fd, name, spec)
+        if world.container.engine:
+            from sampan.engine.plugins import check_handles
+
+            check_handles(world.container.engine, fd, name)
+        else:
+            check_is_wasm(fd, name, world.spec)
     except BaseException:
         os.close(fd)
         raise
-    return Source(fd, parse_entrypoint(name))
 
 
 def is_compiled(source: Source, roots: Roots) -> bool:
@@ -96,13 +102,18 @@ def load(source: Source, world: World, roots: Roots) -> Program:
     """The container's program. Closes the source.
 
     Raises:
-        Invalid: it is no valid Wasm binary. Precondition: it needs what cannot be had.
+        Invalid: it is no valid Wasm binary. Precondition: it needs what cannot be had. Others: as `plugins.load`.
     """
-    from sampan.engine.program import Engine
-
     limits = world.container.limits or Limits()
     entrypoint, engine = source.entrypoint, _warm_engine
     try:
+        if world.container.engine:
+            from sampan.engine import plugins
+
+            name = world.container.engine
+            return plugins.load(name, source.fd, entrypoint.export, _cache(roots), entrypoint.path)
+        from sampan.engine.program import Engine
+
         if engine is None or not engine.fits(limits):
             engine = Engine.for_limits(limits)
         return engine.load(source.fd, entrypoint.export, _cache(roots), entrypoint.path)

@@ -86,6 +86,11 @@ class CodeCache:
         finally:
             os.close(folder)
 
+    def content(self, fd: int, digest: str, fingerprint: str) -> bytes:
+        """The code alone, of what `find` gave."""
+        size = os.fstat(fd).st_size - len(_trailer(digest, fingerprint, "0" * HEX))
+        return b"".join(_chunks(fd, size))
+
     def store(self, digest: str, fingerprint: str, code: int) -> None:
         """Keep compiled code, read from a descriptor; where that fails, nothing is kept."""
         name = _name(digest, fingerprint)

@@ -35,6 +35,7 @@ from sampan.doors.cli.sources import find_or_pull, plain_file
 from sampan.doors.cli.users import find_user, home_of
 from sampan.doors.cli.volumes import Volumes
 from sampan.engine.grants import Limits, Network, Preopen
+from sampan.engine.plugins import OWN
 from sampan.linux import durable
 
 TYPE_CHECKING = False
@@ -114,7 +115,10 @@ def _check_words(args: Arguments) -> None:
     runvalues.check_security_options(args.values("security-opt"))
     runvalues.check_log_driver(args.value("log-driver"))
     runvalues.one_of("pull", args.value("pull"), ("missing", "always", "never"))
-    runvalues.one_of("engine", args.value("engine"), ("wasmtime",))
+    if args.value("engine") != OWN:
+        from sampan.engine import plugins
+
+        plugins.find(args.value("engine"))
     runvalues.parse_ports(args.values("publish"))
     _limits(args)
     check_limits(_resources(args), _rlimits(args))
@@ -228,6 +232,7 @@ def _translate(context: Context, args: Arguments, what: _What, container_id: str
         strict=os.geteuid() == 0 or args.on("strict"),
         waived=args.values("waive"),
         volumes=volumes.anonymous,
+        engine="" if args.value("engine") == OWN else args.value("engine"),
     )
     spec = Spec(
         OCI_VERSION,
@@ -241,7 +246,7 @@ def _translate(context: Context, args: Arguments, what: _What, container_id: str
     if what.image is not None:
         from sampan.doors.cli.linuximages import adapt, is_linux
 
-        if is_linux(what.image, what.rootfs, spec):
+        if not container.engine and is_linux(what.image, what.rootfs, spec):
             spec = adapt(context, args, container, spec)
     return container, spec
 

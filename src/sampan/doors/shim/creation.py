@@ -8,7 +8,7 @@ from binascii import crc32
 
 from sampan.container.bundle import check_spec, read_bundle
 from sampan.container.delegate import linux_runtime
-from sampan.container.finding import verdict_of
+from sampan.container.finding import open_in_bundle, verdict_of
 from sampan.container.inits import without_init
 from sampan.container.records import Container as ContainerRecord
 from sampan.container.records import check_name
@@ -18,6 +18,7 @@ from sampan.core.spec.runtime import Linux, Process
 from sampan.doors.shim import layers, rootfs
 from sampan.doors.shim.containers import Container, LinuxContainer
 from sampan.doors.shim.options import read_options
+from sampan.engine import plugins
 from sampan.engine.grants import Network
 
 TYPE_CHECKING = False
@@ -81,6 +82,9 @@ def _decide(pod: Pod, record: ContainerRecord, spec: Spec, options: Options) -> 
     if any(spec.annotations.get(key) == value for key, value in SANDBOX_KEYS.items()):
         record.sandbox = True
         evidence = "a pod's sandbox: a process that holds its namespaces"
+    elif _runs_in_its_engine(pod, spec, bundle):
+        record.engine = pod.wish.runtime
+        evidence = f"the engine {record.engine} runs it"
     elif layers.wanted(spec, bundle) and (layer := _layer_of(pod, record, spec)) is not None:
         record.module = layer.path
         _apply(layer, spec)
@@ -94,8 +98,24 @@ def _decide(pod: Pod, record: ContainerRecord, spec: Spec, options: Options) -> 
     if record.linux_runtime:
         return
     check_spec(spec)
-    if not record.sandbox and pod.wish.runtime not in OWN_RUNTIMES:
+    if not (record.sandbox or record.engine) and pod.wish.runtime not in OWN_RUNTIMES:
         pod.log(bundle, "info", f"{pod.wish.runtime} is asked for; wasmtime runs it, with WasmEdge's sockets")
+
+
+def _runs_in_its_engine(pod: Pod, spec: Spec, bundle: str) -> bool:
+    """Whether the runtime's name is that of another package's engine, and the workload is one for it."""
+    if pod.wish.runtime in OWN_RUNTIMES or pod.wish.runtime not in plugins.names():
+        return False
+    fd = open_in_bundle(spec, bundle)
+    if fd < 0:
+        return False
+    try:
+        plugins.check_handles(pod.wish.runtime, fd, spec.process.args[0] if spec.process else "")
+    except Unimplemented:
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 def _layer_of(pod: Pod, record: ContainerRecord, spec: Spec) -> Layer | None:
