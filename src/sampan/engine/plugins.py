@@ -108,7 +108,7 @@ def find(name: str) -> Plugin:
             found = getattr(found, attribute)
     except Exception as error:  # a stranger's package
         raise Precondition(f"the engine {name} cannot be loaded: {type(error).__name__}: {error}") from error
-    return found  # type: ignore[return-value]
+    return found
 
 
 def check_handles(engine: str, fd: int, name: str) -> None:
