@@ -259,7 +259,7 @@ class Pod:
 
 def node_of(containerd: Path | None, archives: list[Path]) -> Iterator[Node]:
     """A node for a module's tests, with the images; at its end nothing may be left."""
-    folder = Path(f"/tmp/sh-{os.urandom(4).hex()}")
+    folder = Path(f"/tmp/pod-{os.urandom(4).hex()}")
     folder.mkdir(mode=0o700)
     node = Node(folder, containerd)
     try:
