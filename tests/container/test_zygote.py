@@ -176,3 +176,40 @@ def test_F10_killed_creations_and_removals_are_swept(world):
         os.makedirs(f"{world.roots.containers}/{name}/upper")
     assert world.containers.sweep() == 2
     assert len(world.containers.all()) == 1
+
+
+def of_another_vintage(world):
+    """As if what is installed were not what the zygote was started with."""
+    path = pathlib.Path(f"{world.roots.run}/desk/zygote")
+    path.write_text(" ".join([*path.read_text().split()[:2], "1"]))
+
+
+def test_a_new_installation_gets_a_new_zygote_and_the_old_one_reaps_its_own(world):
+    kept, ending_later = world.start("sleep", "100"), world.start("sleep", "100")
+    old = zygote_pid(world.roots)
+    of_another_vintage(world)
+    new_one = world.start("sleep", "100")
+    zygotes = {parent_of(entry.running.pid) for entry in (kept, ending_later, new_one)}
+    assert old in zygotes and len(zygotes) == 2
+    ending.kill(ending_later, world.roots, signal.SIGTERM)
+    until(lambda: ending_later.exit() is not None and not ending_later.is_alive())
+    assert ending_later.exit().code == 143
+    assert kept.is_alive()
+    ending.kill(kept, world.roots, signal.SIGKILL)
+    until(lambda: not os.path.exists(f"/proc/{old}"))
+    assert kept.exit().code == 137 and new_one.is_alive()
+
+
+def test_a_retired_zygote_leaves_restarts_to_the_new_one(world):
+    again = world.start("sleep", "100", restart=Restart("always"))
+    first, old = again.running.pid, zygote_pid(world.roots)
+    of_another_vintage(world)
+    other = world.start("sleep", "100")
+    os.kill(first, signal.SIGKILL)
+    until(lambda: again.is_alive() and again.running.pid != first)
+    assert parent_of(again.running.pid) == parent_of(other.running.pid) != old
+    until(lambda: not os.path.exists(f"/proc/{old}"))
+
+
+def parent_of(pid):
+    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])

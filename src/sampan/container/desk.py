@@ -2,7 +2,8 @@
 
 A launcher is a shell script: all that it can do is open, read and write. So the desk is a folder, its owner's only:
 
-    zygote      the process id and start time of who serves: a launcher looks in /proc whether that is there
+    zygote      the process id and start time of who serves, and the vintage of its code (see `vintage`):
+                a launcher looks in /proc whether that is there, and does not come to one that is older than its code
     in          a FIFO that takes a line a command: SLOT PID COUNT MODULE
     0 .. 7      slots: FIFOs that bring the answer
     0.taken     made by a launcher, exclusively: the slot is its own
@@ -22,6 +23,7 @@ import os
 import sys
 import time
 
+from sampan.container.vintage import vintage
 from sampan.core.errors import Precondition, SampanError
 from sampan.linux import callers, durable
 from sampan.linux.privileges import close_from
@@ -49,7 +51,9 @@ class Desk:
         os.mkfifo(f"{folder}/in", 0o600)
         self.fd = os.open(f"{folder}/in", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         own = os.getpid()
-        durable.write_file(f"{folder}/zygote", f"{own} {start_time(own)}\n".encode(), lasting=False)
+        durable.write_file(
+            f"{folder}/zygote", f"{own} {start_time(own)} {vintage()}\n".encode(), lasting=False
+        )
 
     def close(self) -> None:
         """Takes the desk away; who waits at it reads the end."""

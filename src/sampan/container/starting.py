@@ -128,7 +128,7 @@ def start(entry: Entry, roots: Roots, mode: str = stdio.CAPTURE) -> None:
     """
     with entry.lock():
         _begin_run(entry)
-        connection = _connect_to_zygote(roots)
+        connection = connect_to_zygote(roots)
         ours, theirs = conversation()
         try:
             control.send(connection, {"do": "start", "id": entry.container.id, "mode": mode}, [theirs])
@@ -176,17 +176,29 @@ def wake_zygote(roots: Roots) -> None:
     Raises:
         Unavailable: it does not start.
     """
-    _connect_to_zygote(roots).close()
+    connect_to_zygote(roots).close()
 
 
-def _connect_to_zygote(roots: Roots) -> control.Socket:
-    """A connection to the zygote of these roots, which is started where there is none."""
+def connect_to_zygote(roots: Roots) -> control.Socket:
+    """A connection to the zygote of these roots, which is started where there is none, or one of other code.
+
+    Raises:
+        Unavailable: it does not start.
+    """
+    from sampan.container.vintage import is_outdated
+
     durable.make_dir(roots.run, 0o711)
     for _ in range(3):
         try:
-            return control.connect(roots.run, "zygote")
+            connection = control.connect(roots.run, "zygote")
         except Precondition:
             _start_zygote(roots)
+            continue
+        if not is_outdated(f"{roots.run}/desk"):
+            return connection
+        control.send(connection, {"do": "retire"})
+        control.receive(connection)
+        connection.close()
     raise Unavailable("the zygote does not start", fix=f"look whether {roots.run} can be written")
 
 

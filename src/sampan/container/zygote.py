@@ -2,7 +2,8 @@
 
 One for a run root, started on demand, gone when it has nothing left to do. It is single-threaded and has the engine
 loaded; no WASI call and no compilation happens here, as neither survives a fork. Everything that it must know after
-its own death is in the containers' folders: a new zygote finds what an earlier one left undone.
+its own death is in the containers' folders: a new zygote finds what an earlier one left undone. One that is asked to
+retire, for Sampan was installed anew, takes no new work and reaps until its children are gone.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.store import Entry
 
+NAME = "zygote"
 IDLE_SECONDS = 30.0
 FIRST_DELAY, LONGEST_DELAY, HEALTHY_AFTER = 0.1, 60.0, 10.0
 
@@ -44,8 +46,11 @@ class Zygote:
     (monotonic s).
     """
 
-    def __init__(self, roots: Roots, idle: float) -> None:
+    def __init__(self, roots: Roots, idle: float, lock: FileLock) -> None:
         self._roots = roots
+        self._lock = lock
+        self._desk: Desk | None = Desk(f"{roots.run}/desk")  # who connects may read it
+        self._server: control.Socket | None = control.listen(roots.run, NAME)
         self._containers = Containers(roots)
         self._idle = idle
         self._children: dict[int, tuple[str, float]] = {}
@@ -57,33 +62,56 @@ class Zygote:
         for number in (_signal.SIGINT, _signal.SIGHUP, _signal.SIGPIPE):
             _signal.signal(number, _signal.SIG_IGN)
 
-    def serve(self, server: control.Socket, desk: Desk) -> None:
-        """Serves until there is nothing to do for the idle time."""
+    def serve(self) -> None:
+        """Serves until there is nothing to do for the idle time, or, retired, nothing at all."""
         self._resume()
         quiet_since = time.monotonic()
-        poll = select.poll()
-        poll.register(server.fileno(), select.POLLIN)
-        poll.register(desk.fd, select.POLLIN)
-        poll.register(self._wakeup, select.POLLIN)
         while True:
             now = time.monotonic()
             if self._children or self._due:
                 quiet_since = now
+            elif self._server is None:
+                return
             elif now - quiet_since >= self._idle:
                 if not self._serves_pods():
+                    self._close()
                     return
                 quiet_since = now
-            for fd, _ in poll.poll(self._patience(quiet_since + self._idle - now)):
-                if fd == server.fileno():
-                    self._answer(server)
-                    quiet_since = time.monotonic()
-                elif fd == desk.fd:
-                    self._children |= dict.fromkeys(desk.serve(), ("", 0.0))
-                    quiet_since = time.monotonic()
-                else:
-                    os.read(self._wakeup, 512)
+            if self._wait(self._patience(quiet_since + self._idle - now)):
+                quiet_since = time.monotonic()
             self._reap()
             self._restart_due()
+
+    def _wait(self, patience: float | None) -> bool:
+        """Waits up to `patience` milliseconds for news; whether somebody wanted something."""
+        server, desk = self._server, self._desk
+        poll = select.poll()
+        poll.register(self._wakeup, select.POLLIN)
+        if server is not None and desk is not None:
+            poll.register(server.fileno(), select.POLLIN)
+            poll.register(desk.fd, select.POLLIN)
+        wanted = False
+        for fd, _ in poll.poll(patience):
+            if fd == self._wakeup:
+                os.read(fd, 512)
+            elif desk is not None and fd == desk.fd:
+                self._children |= dict.fromkeys(desk.serve(), ("", 0.0))
+                wanted = True
+            elif server is not None:
+                self._answer(server)
+                wanted = True
+            if self._server is None:  # just retired
+                break
+        return wanted
+
+    def _close(self) -> None:
+        """Takes no new work from here on, and lets another zygote have it."""
+        if self._server is not None and self._desk is not None:
+            self._server.close()
+            self._desk.close()
+            control.forget(self._roots.run, NAME)
+            self._lock.release()
+        self._server = self._desk = None
 
     def _serves_pods(self) -> bool:
         """Whether there are servers that were forked here: the next ones will be, too."""
@@ -114,6 +142,12 @@ class Zygote:
                 self._due.pop(container_id, None)
                 self._delays.pop(container_id, None)
                 self._fork(container_id, fds[0], str(request.get("mode")))
+                control.send(connection, {})
+            elif request.get("do") == "restart":
+                self._due[str(request.get("id"))] = time.monotonic()
+            elif request.get("do") == "retire":
+                self._close()
+                self._due.clear()  # the next one finds them
                 control.send(connection, {})
         except OSError:  # the client went away
             pass
@@ -164,6 +198,9 @@ class Zygote:
         for container_id in [c for c, due in self._due.items() if due <= now]:
             del self._due[container_id]
             try:
+                if self._server is None:
+                    self._hand_over(container_id)
+                    continue
                 self._restart(self._containers.find(container_id))
             except SampanError:
                 continue
@@ -180,6 +217,14 @@ class Zygote:
         os.close(theirs)
         os.close(ours)
         publish_container(self._roots, entry.container, "start")
+
+    def _hand_over(self, container_id: str) -> None:
+        """Lets the zygote that is there now start a container again; a new one looks for it by itself."""
+        from sampan.container.starting import connect_to_zygote
+
+        connection = connect_to_zygote(self._roots)
+        control.send(connection, {"do": "restart", "id": container_id})
+        connection.close()
 
     def _resume(self) -> None:
         """Takes up what a zygote that was killed left: containers to restart, and some to remove."""
@@ -209,15 +254,12 @@ def main(argv: list[str]) -> int:
     Record.prepare_all()
     import hashlib  # noqa: F401 - loaded by each container, OpenSSL would take 0.4 MB of each
 
-    zygote = Zygote(roots, float(os.environ.get("SAMPAN_ZYGOTE_IDLE", IDLE_SECONDS)))
-    server, desk = control.listen(roots.run, "zygote"), Desk(f"{roots.run}/desk")
+    zygote = Zygote(roots, float(os.environ.get("SAMPAN_ZYGOTE_IDLE", IDLE_SECONDS)), lock)
     os.write(ready, b"!")
     os.close(ready)
     gc.collect()
     gc.freeze()
-    zygote.serve(server, desk)
-    desk.close()
-    control.forget(roots.run, "zygote")
+    zygote.serve()
     return 0
 
 
