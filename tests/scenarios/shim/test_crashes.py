@@ -60,7 +60,7 @@ def test_F1_a_killed_server_is_reported_once_and_leaves_nothing(
     until(lambda: not host.left())
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15])
+@pytest.mark.parametrize("moment", [0.02, 0.06, 0.1, 0.15])
 def test_F4_containerd_is_killed_at_any_moment_and_finds_what_there_is(host: Host, moment: float) -> None:
     client = host.ctr.start(*host.task(TOOLS, "/toolbox.wasm", "sleep", "1000", name="moment", flags=("-d",)))
     time.sleep(moment)

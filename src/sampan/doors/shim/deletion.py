@@ -83,7 +83,7 @@ def _ending_of(entry: Entry) -> Exit:
 
 def _forget_pod(folder: str) -> None:
     """Removes the folder of a pod whose server was killed, with its last task."""
-    if not os.path.isdir(folder) or os.path.isdir(f"{folder}/{TASKS}") and os.listdir(f"{folder}/{TASKS}"):
+    if not os.path.isdir(folder) or (os.path.isdir(f"{folder}/{TASKS}") and os.listdir(f"{folder}/{TASKS}")):
         return
     lock = try_lock(folder)
     if lock is None:  # it is served

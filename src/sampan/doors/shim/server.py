@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from sampan.doors.shim.pod import Wish
 
 NAME = "sampan-shim"
-IDLE_SECONDS = 30.0
+COMING_SECONDS = 30.0
+LOOK_SECONDS = 5.0
 LINGER_SECONDS = 600.0
 START_SECONDS = 30.0
 MOST_ADDRESS = 106  # containerd's bound
@@ -183,7 +184,7 @@ class Presence:
     def expect(self, container_id: str, comes: bool) -> None:
         """A task will come, or has come."""
         if comes:
-            self._expected[container_id] = time.monotonic() + IDLE_SECONDS
+            self._expected[container_id] = time.monotonic() + COMING_SECONDS
         else:
             self._expected.pop(container_id, None)
 
@@ -199,11 +200,10 @@ class Presence:
         return bool(len(self._tasks) or self._expected)
 
     def _look(self) -> None:
-        """From time to time: containerd may be gone before it could say anything."""
-        is_alone = self._server is not None and not self._server.connections
-        if is_alone and not self._is_needed and self._publisher.idle:
+        """From time to time: a containerd that was killed between `start` and Create says nothing any more."""
+        if not self._is_needed and self._publisher.idle:
             self._leave()
-        self._loop.after(IDLE_SECONDS, self._look)
+        self._loop.after(LOOK_SECONDS, self._look)
 
     def _leave(self) -> None:
         """Listens no more, and ends when all events are delivered."""

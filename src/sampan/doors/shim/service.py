@@ -209,8 +209,10 @@ class Service:
         task = self._tasks.find(request.id)
         execs = {process.pid: process.exec_id for process in task.execs.values()}
         pids = task.container.cgroup.pids()
-        if task.init.status == STOPPED and not pids:
-            pids = [task.init.pid]  # containerd 2 takes a task without any for one that was never made, and forgets it
+        if (
+            task.init.status == STOPPED and not pids
+        ):  # containerd 2 takes a task without any for one never made
+            pids = [task.init.pid]
         return messages.PidsResponse([_process_info(pid, execs.get(pid, "")) for pid in pids])
 
     def _pause(self, request: messages.TaskRequest) -> Message:
@@ -254,7 +256,8 @@ class Service:
             pid = 0
         return messages.ConnectResponse(os.getpid(), pid, sampan.__version__)
 
-    def _shutdown(self, _: messages.ShutdownRequest) -> Message:
+    def _shutdown(self, request: messages.ShutdownRequest) -> Message:
+        self._expect(request.id, False)  # if it has not come, it will not
         self._shut_down()
         return Empty()
 

@@ -3,8 +3,7 @@
 Its fifos are opened so that nobody waits for anybody: stdout and stderr for reading and writing, which never blocks and
 never breaks, so that the process has them itself. A fifo for stdin has an end before its first writer has come, so the
 server copies it into a pipe, until the last writer has gone or CloseIO was called. `file://` names a file that is
-appended to. `binary://` names a program that gets the output: it runs as root, so it is off but where the host's
-administrator switched it on.
+appended to. `binary://` names a program that would get the output, as root, and is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from stat import S_ISFIFO
 from sampan.core.errors import Denied, Invalid, Unimplemented, from_os_error
 from sampan.core.record import Record
 
-BINARY_VARIABLE = "SAMPAN_SHIM_BINARY_LOGS"
 _NULL = "/dev/null"
 
 
@@ -46,7 +44,7 @@ def open_ends(paths: Paths) -> Ends:
     """Opens what the paths name.
 
     Raises:
-        Invalid: a path names nothing that can be one. Denied: a program, and these are switched off.
+        Invalid: a path names nothing that can be one. Denied: a program.
     """
     ends = Ends()
     try:
@@ -77,8 +75,8 @@ def _open_output(path: str) -> int:
         return _open_file(rest)
     if mark and scheme == "binary":
         raise Denied(
-            "the output cannot go to a program: that is switched off on this host",
-            fix=f"start containerd with {BINARY_VARIABLE}=1",
+            "the output cannot go to a program: it would run as root for whoever makes containers",
+            fix="write it to a file: file:///path",
         )
     if mark:
         raise Unimplemented(f"the output cannot go to a URL of the scheme {scheme[:20]!r}")
