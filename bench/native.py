@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+from importlib.util import find_spec
 
 HELLO = '#include <stdio.h>\nint main(void) { puts("Hello, World!"); return 0; }\n'
 SLEEPER = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"
@@ -12,6 +13,14 @@ SLEEPER = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"
 
 def is_there():
     return os.geteuid() == 0 and bool(shutil.which("runc")) and bool(shutil.which("cc"))
+
+
+def library_of_engine():
+    """The path of the engine's shared library, in its wheel."""
+    found = find_spec("wasmtime")
+    assert found is not None  # the wheel is a dependency
+    assert found.submodule_search_locations
+    return next(pathlib.Path(found.submodule_search_locations[0]).glob("linux-*/_libwasmtime.so"))
 
 
 def bundle(folder, source):

@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import modules
@@ -75,7 +74,7 @@ def runtimes_in(folder: str) -> dict[str, list[str]]:
 
 def hello(folder: str, runtimes: dict[str, list[str]]) -> None:
     engine = Path(folder) / "engine"
-    library = find_library()
+    library = native.library_of_engine()
     subprocess.run(
         [
             "cc",
@@ -123,13 +122,6 @@ def beside_a_zygote(folder: str) -> dict[str, str]:
         sleeper = [str(EXAMPLES / "05-toolbox/toolbox.wasm"), "sleep", "1000"]
         subprocess.run([SAMPAN, "run", "-d", "--name", NAME, *sleeper], env=env, check=True, **QUIET)
     return env
-
-
-def find_library() -> Path:
-    found = find_spec("wasmtime")
-    assert found is not None  # the engine's wheel
-    assert found.submodule_search_locations
-    return next(Path(found.submodule_search_locations[0]).glob("linux-*/_libwasmtime.so"))
 
 
 def put_with_libraries(program: Path, root: Path) -> None:

@@ -23,6 +23,7 @@ C_GUESTS = (
     "05-toolbox/toolbox",
     "06-wasi-example/wasi-example",
     "07-runtimetest/runtimetest",
+    "../bench/native/kernels",
     "../tests/escapes/guests/files",
     "../tests/escapes/guests/sockets",
 )
