@@ -238,7 +238,10 @@ def repeated(kind: Kind) -> Kind:
 
 
 def by_number(values: Mapping[int, int | str | bytes | list[int] | list[bytes]]) -> bytes:
-    """A message that is only ever written, from its values by their numbers: UINT64, STRING, other messages, lists."""
+    """A message that is only ever written, from its values by their numbers: UINT64, STRING, other messages, lists.
+
+    Numbers and texts that are empty are left out; a message is there even with nothing in it, for readers ask it.
+    """
     out = bytearray()
     for number, value in values.items():
         if isinstance(value, int):
@@ -246,8 +249,8 @@ def by_number(values: Mapping[int, int | str | bytes | list[int] | list[bytes]])
         elif isinstance(value, list) and value and isinstance(value[0], int):
             out += write_varint(number << 3 | BYTES_FOLLOW)
             out += _write_bytes(b"".join(map(UINT64.write, value)))
-        else:
-            for each in value if isinstance(value, list) else [value] if value else []:
+        elif value != "":
+            for each in value if isinstance(value, list) else [value]:
                 text = STRING.write(each) if isinstance(each, str) else BYTES.write(each)
                 out += write_varint(number << 3 | BYTES_FOLLOW) + text
     return bytes(out)
