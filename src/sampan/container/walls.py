@@ -81,7 +81,8 @@ class World:
 
 
 def import_all() -> None:
-    """Imports what `build` and `jail` otherwise import when they need it."""
+    """Imports what `build`, `enter_cgroup` and `jail` otherwise import when they need it."""
+    import sampan.linux.cgroup_devices
     import sampan.linux.labels
     import sampan.linux.profiles
     import sampan.linux.sysctls  # noqa: F401
@@ -262,7 +263,11 @@ def enter_cgroup(world: World, cgroup: Cgroup, claim: Callable[[str], None]) -> 
         except Exists:  # a run whose parent was killed left it
             cgroup.remove()
             cgroup.create(resources)
-        claim(cgroup.path)
+        try:
+            claim(cgroup.path)
+        except BaseException:  # the container was deleted meanwhile: nobody else would take it away
+            cgroup.remove()
+            raise
         cgroup.attach()
     except SampanError as error:
         plain = isinstance(error, Denied) and not world.container.strict

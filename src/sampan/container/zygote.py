@@ -16,7 +16,7 @@ import select
 import sys
 import time
 
-from sampan.container import control, process, stdio, workload
+from sampan.container import control, process, stdio, walls, workload
 from sampan.container.desk import Desk
 from sampan.container.ending import discard
 from sampan.container.events import publish_container
@@ -249,6 +249,7 @@ def main(argv: list[str]) -> int:
     if not lock.try_acquire():  # another one was faster: it serves
         os.write(ready, b"!")
         return 0
+    walls.import_all()
     workload.warm_up()
     warm_up()
     Record.prepare_all()
