@@ -44,6 +44,9 @@ BUILDS = {
         ("cmd/containerd", "cmd/ctr", "cmd/containerd-shim-runc-v2"),
     ),
     "crictl": Build("sigs.k8s.io/cri-tools", "v1.36.0", "1.26.2", ("cmd/crictl",)),
+    "docker29": Build(
+        "github.com/moby/moby/v2", "v2.0.0-beta.24", "1.26.3", ("cmd/dockerd", "cmd/docker-proxy")
+    ),
     "critest": Build("sigs.k8s.io/cri-tools", "v1.36.0", "1.26.2", (), ("cmd/critest",)),
 }
 
