@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sampan.doors.shim.pod import Wish
 
 SIGKILL = 9
+LEAVING_SECONDS = 0.5
 
 
 def delete(wish: Wish) -> DeleteResponse:
@@ -85,9 +86,11 @@ def _forget_pod(folder: str) -> None:
     """Removes the folder of a pod whose server was killed, with its last task."""
     if not os.path.isdir(folder) or (os.path.isdir(f"{folder}/{TASKS}") and os.listdir(f"{folder}/{TASKS}")):
         return
-    lock = try_lock(folder)
-    if lock is None:  # it is served
-        return
+    end = time.monotonic() + LEAVING_SECONDS
+    while (lock := try_lock(folder)) is None:  # it is served, or what a killed server has just forked still has it
+        if time.monotonic() > end:
+            return
+        time.sleep(0.005)
     try:
         durable.remove_tree(folder, lasting=False)
     finally:
