@@ -15,7 +15,7 @@ from sampan.core.errors import DataLoss, NotFound, SampanError
 from sampan.doors.shim import rootfs
 from sampan.doors.shim.creation import kind_of
 from sampan.doors.shim.messages import DeleteResponse, Timestamp
-from sampan.doors.shim.pod import ADDRESS, FOLDER, SANDBOX_ID, SOCKET, TASKS, Pod, folder_of
+from sampan.doors.shim.pod import ADDRESS, FOLDER, SANDBOX_ID, SOCKET, Pod, folder_of, has_tasks
 from sampan.doors.shim.server import try_lock
 from sampan.linux import durable
 
@@ -84,10 +84,12 @@ def _ending_of(entry: Entry) -> Exit:
 
 def _forget_pod(folder: str) -> None:
     """Removes the folder of a pod whose server was killed, with its last task."""
-    if not os.path.isdir(folder) or (os.path.isdir(f"{folder}/{TASKS}") and os.listdir(f"{folder}/{TASKS}")):
+    if not os.path.isdir(folder) or has_tasks(folder):
         return
     end = time.monotonic() + LEAVING_SECONDS
-    while (lock := try_lock(folder)) is None:  # it is served, or what a killed server has just forked still has it
+    while (
+        lock := try_lock(folder)
+    ) is None:  # it is served, or what a killed server has just forked still has it
         if time.monotonic() > end:
             return
         time.sleep(0.005)

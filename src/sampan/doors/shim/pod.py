@@ -81,6 +81,14 @@ def folder_of(wish: Wish, group: str) -> str:
     return f"{wish.run}/{FOLDER}/{hashlib.sha256(key.encode(errors='surrogateescape')).hexdigest()[:32]}"
 
 
+def has_tasks(folder: str) -> bool:
+    """Whether there is any task below a server's folder; what a killed server only began to write is none."""
+    try:
+        return any(not name.startswith(".") for name in os.listdir(f"{folder}/{TASKS}"))
+    except FileNotFoundError:
+        return False
+
+
 def _quoted(text: str) -> str:
     safe = "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in text)
     return '"' + safe.replace('"', '\\"') + '"'

@@ -19,7 +19,7 @@ from sampan.doors.shim import messages
 from sampan.doors.shim.connections import Server
 from sampan.doors.shim.events import Publisher
 from sampan.doors.shim.loop import Loop
-from sampan.doors.shim.pod import ADDRESS, LOCK, SANDBOX_ID, SOCKET, TASKS, Pod, folder_of
+from sampan.doors.shim.pod import ADDRESS, LOCK, SANDBOX_ID, SOCKET, Pod, folder_of, has_tasks
 from sampan.doors.shim.service import OWN_SERVICE, Service
 from sampan.doors.shim.tasks import Tasks
 from sampan.linux import durable, processes
@@ -219,17 +219,9 @@ class Presence:
         if not self._publisher.idle and time.monotonic() < self._leaves_until:
             self._loop.after(0.01, self._end)
             return
-        if self._is_empty:
+        if not has_tasks(self._pod.folder):  # of a server before this one, left for `delete`
             durable.remove_tree(self._pod.folder, lasting=False)
         self._loop.stop()
-
-    @property
-    def _is_empty(self) -> bool:
-        """Whether no task of a server before this one is left for `delete`."""
-        try:
-            return not os.listdir(f"{self._pod.folder}/{TASKS}")
-        except FileNotFoundError:
-            return True
 
 
 def _remove(path: str) -> None:
