@@ -12,7 +12,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sampan.container.starting import _ZYGOTE
+from tests.zygotes import start_zygote
 
 from .conftest import Runtime
 
@@ -50,27 +49,9 @@ class Desk:
         return self.run / "desk"
 
     def open(self) -> subprocess.Popen[bytes]:
-        self.run.mkdir(mode=0o700, exist_ok=True)
-        ready, write = os.pipe()
-        roots = [self.oci.env["SAMPAN_ROOT"], str(self.run)]
-        command = [
-            sys.executable,
-            "-I",
-            "-S",
-            "-c",
-            _ZYGOTE,
-            *roots,
-            str(write),
-            str(ROOT / "src"),
-            *sys.path,
-        ]
-        zygote = subprocess.Popen(
-            command, env=self.env, pass_fds=[write], preexec_fn=lambda: resource.setrlimit(*LIMIT)
+        return start_zygote(
+            self.oci.env["SAMPAN_ROOT"], self.run, self.env, lambda: resource.setrlimit(*LIMIT)
         )
-        os.close(write)
-        assert os.read(ready, 1) == b"!"
-        os.close(ready)
-        return zygote
 
     def close(self) -> None:
         self.zygote.kill()

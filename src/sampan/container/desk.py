@@ -137,6 +137,7 @@ def _work(fd: int, pid: int, count: int, module: str) -> NoReturn:
             _signal.signal(number, _signal.SIG_DFL)
         _signal.signal(_signal.SIGINT, _signal.default_int_handler)
         words = callers.stand_in(pid, LAUNCHERS_STANDARD)
+        _open_streams()
         _answer(fd, b"taken %d\n" % os.getpid())
         answer = b"exit 125\n"
         code = sys.modules[module].main(words[len(words) - count :])
@@ -146,6 +147,13 @@ def _work(fd: int, pid: int, count: int, module: str) -> NoReturn:
     finally:
         _answer(fd, answer)
         os._exit(0)
+
+
+def _open_streams() -> None:
+    """Makes Python's standard streams anew: they have another buffering for a terminal, and another place in a file."""
+    sys.stdin = open(0, encoding=sys.stdin.encoding, closefd=False)
+    sys.stdout = open(1, "w", 1 if os.isatty(1) else -1, sys.stdout.encoding, closefd=False)
+    sys.stderr = open(2, "w", 1, sys.stderr.encoding, "backslashreplace", closefd=False)
 
 
 def _answer(fd: int, text: bytes) -> None:
