@@ -29,7 +29,6 @@ EXAMPLES = ROOT / "examples"
 SLEEPERS = int(os.environ.get("SLEEPERS", "100"))
 STARTS, AT_ONCE = 100, 8
 RUNTIMES = {"runc": "io.containerd.runc.v2", "sampan": "io.containerd.sampan.v1"}
-DAEMONS = ("sampan-zygote",)
 
 
 class Containerd:
@@ -54,7 +53,7 @@ class Containerd:
         log = (folder / "log").open("wb")
         command = ["containerd", "--config", str(folder / "config.toml")]
         self.process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
-        while subprocess.run(["ctr", "version"], env=self.env, capture_output=True).returncode:
+        while subprocess.run(["ctr", "version"], env=self.env, capture_output=True, check=False).returncode:
             time.sleep(0.05)
 
     def ctr(self, *words: str) -> str:
@@ -151,7 +150,7 @@ def memory(containerd: Containerd) -> None:
             containerd.begin(runtime, f"localhost/{runtime}-sleep:1", name)
         time.sleep(1)
         pids = {pid for pid in set(_pids()) - before if _comm(pid) not in ("ctr", "containerd")}
-        pids |= {pid for pid in _pids() if runtime == "sampan" and _comm(pid) in DAEMONS}
+        pids |= {pid for pid in _pids() if runtime == "sampan" and _is_zygote(pid, containerd.folder)}
         figures[runtime] = sum(map(_pss, pids)) / SLEEPERS / 1024
         for name in names:
             containerd.end(name)
@@ -168,6 +167,17 @@ def _comm(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return ""
+
+
+def _is_zygote(pid: int, folder: Path) -> bool:
+    """Whether it is the zygote that this containerd's shims use."""
+    try:
+        return (
+            _comm(pid) == "sampan-zygote"
+            and f"{folder}/run".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+        )
+    except OSError:
+        return False
 
 
 def _pss(pid: int) -> int:
