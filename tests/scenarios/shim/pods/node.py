@@ -6,9 +6,9 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from tests import tools
 from tests.scenarios.conftest import EXAMPLES, until
 from tests.scenarios.oci.conftest import Tool
 from tests.scenarios.oci.images import archive
+from tests.scenarios.shim.conftest import CGROUPS, Host
 
 from . import manifests
-from .conftest import CGROUPS, Host
 
 HANDLERS = {"crun": "sampan", "wasm": "wasmedge", "wasmtime": "wasmtime", "spin": "sampan"}
 """RuntimeClass handler -> the shim's name; `crun` is what the manifests call a runtime for both kinds."""
@@ -27,7 +27,7 @@ SERVER, HELLO, TOOLBOX = (
     EXAMPLES / "01-hello" / "hello.wasm",
     EXAMPLES / "05-toolbox" / "toolbox.wasm",
 )
-BUSYBOX = Path(shutil.which("busybox") or "/bin/busybox")
+_BUSYBOX = Path(shutil.which("busybox") or "/bin/busybox")
 WEB, NGINX, DEMO, ANY_BINARY, SANDBOX = (
     "docker.io/cr7258/wasm-demo-app:v1",
     "docker.io/library/nginx:1.20",
@@ -35,8 +35,13 @@ WEB, NGINX, DEMO, ANY_BINARY, SANDBOX = (
     "harbor.domain.dev/bifrost/hello-wasm2:v1",
     "localhost/sandbox:1",
 )
+TOOL, BUSYBOX = ("/wasi-demo-app.wasm",), ("/bin/busybox",)
+FOREVER, SLEEP = ("sleep", "100000"), (*BUSYBOX, "sleep", "100000")
 SERVE = "echo from Linux >/index.html; exec /bin/busybox httpd -f -p 80 -h /"
 PLUGINS = "/usr/lib/cni"  # Debian's
+KUBELETS = {
+    "namespace_options": {"pid": 1}
+}  # each container has its own pid namespace, unless a pod shares one
 CPU_SHARES, MEMORY = 512, 256 << 20
 
 
@@ -45,7 +50,7 @@ def images(folder: Path) -> list[Path]:
     return [
         archive(folder / "web", WEB, {"/http-server.wasm": SERVER, "/toolbox.wasm": TOOLBOX},
                 Cmd=["/http-server.wasm"]),
-        archive(folder / "nginx", NGINX, {"/bin/sh": BUSYBOX, "/bin/busybox": BUSYBOX}, mode=0o755,
+        archive(folder / "nginx", NGINX, {"/bin/sh": _BUSYBOX, "/bin/busybox": _BUSYBOX}, mode=0o755,
                 Cmd=["/bin/sh", "-c", SERVE]),
         archive(folder / "demo", DEMO, {"/wasi-demo-app.wasm": TOOLBOX}, Cmd=["/wasi-demo-app.wasm"]),
         archive(folder / "any", ANY_BINARY, {"hello-wasm": HELLO}, Cmd=["/hello-wasm"]),
@@ -114,6 +119,20 @@ class Node(Host):
         addresses = (self.folder / "ipam").glob("*/10.*")
         folders = (self.folder / "state").glob("io.containerd.*cri*/sandboxes/*")
         return [*super().left(), *links, *map(str, addresses), *map(str, folders)]
+
+    def zygotes(self) -> list[int]:
+        """The pids of zygotes."""
+        return [
+            pid for pid in self._processes() if Path(f"/proc/{pid}/comm").read_text() == "sampan-zygote\n"
+        ]
+
+    def end_containerd(self, number: signal.Signals) -> None:
+        """Sends containerd a signal that ends it."""
+        assert self.daemon is not None
+        self.daemon.process.send_signal(number)
+        self.daemon.process.wait(30)
+        self.daemon.log.close()
+        self.daemon = None
 
     def close(self) -> None:
         """Ends containerd, and removes everything of this node."""
@@ -190,7 +209,13 @@ class Container:
 class Pod:
     """A pod on a node, with its sandbox running."""
 
-    def __init__(self, node: Node, handler: str, **metadata: Any) -> None:
+    def __init__(
+        self, node: Node, handler: str, security: dict[str, Any] | None = None, **metadata: Any
+    ) -> None:
+        """
+        Args:
+            security: CRI's security context of the sandbox. metadata: as in a manifest.
+        """
         self.node = node
         self.crictl = node.crictl
         uid = os.urandom(8).hex()
@@ -203,7 +228,7 @@ class Pod:
             annotations=metadata.get("annotations", {}),
             log_directory=str(self.logs),
             dns_config={"servers": ["10.96.0.10"], "searches": ["default.svc.cluster.local"]},
-            linux={"cgroup_parent": f"/{node.name}"},
+            linux={"cgroup_parent": f"/{node.name}", "security_context": {**KUBELETS, **(security or {})}},
         )
         self.id = self.crictl.ok("runp", "--runtime", handler, str(self._config)).strip()
         self.containers: dict[str, Container] = {}
@@ -212,12 +237,13 @@ class Pod:
         """Makes a container, with the fields of a manifest, or of CRI's configuration, that there are."""
         content.pop("imagePullPolicy", None)
         resources = content.pop("resources", {"cpu_shares": CPU_SHARES, "memory_limit_in_bytes": MEMORY})
+        security = {**KUBELETS, **content.pop("security", {})}
         config = self._document(
             metadata={"name": name},
             image={"image": image},
             command=command,
             log_path=f"{name}/0.log",
-            linux={"resources": resources},
+            linux={"resources": resources, "security_context": security},
             **content,
         )
         container_id = self.crictl.ok("create", self.id, str(config), str(self._config)).strip()
@@ -242,10 +268,14 @@ class Pod:
         return str(self.status["network"]["ip"])
 
     @property
+    def pid(self) -> int:
+        """The pid of the sandbox's process."""
+        return int(json.loads(self.crictl.ok("inspectp", self.id))["info"]["pid"])
+
+    @property
     def server(self) -> int:
-        """The pid of the shim's server: the parent of the sandbox's process."""
-        sandbox = json.loads(self.crictl.ok("inspectp", self.id))["info"]["pid"]
-        return int(Path(f"/proc/{sandbox}/stat").read_text().rpartition(")")[2].split()[1])
+        """The pid of the shim's server, which is the parent of the sandbox's process."""
+        return int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[1])
 
     def remove(self) -> None:
         self.crictl.ok("rmp", "-f", self.id)
@@ -255,24 +285,6 @@ class Pod:
         with open(handle, "w") as file:
             json.dump(content, file)
         return Path(path)
-
-
-def node_of(containerd: Path | None, archives: list[Path]) -> Iterator[Node]:
-    """A node for a module's tests, with the images; at its end nothing may be left."""
-    folder = Path(f"/tmp/pod-{os.urandom(4).hex()}")
-    folder.mkdir(mode=0o700)
-    node = Node(folder, containerd)
-    try:
-        node.start()
-        for image in archives:
-            node.ctr.ok("images", "import", str(image))
-        yield node
-        node.crictl("rmp", "-af")
-        until(lambda: not node.left(), 15)
-    finally:
-        left = node.left()
-        node.close()
-    assert left == []
 
 
 def get(address: str, port: int) -> str:

@@ -3,60 +3,36 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import tools
-from tests.scenarios.conftest import needs, until
+from tests.scenarios.conftest import until
 
-from . import pods
-from .pods import DEMO, NGINX, WEB, Container, Node, Pod
-
-TOOL, BUSYBOX = ("/wasi-demo-app.wasm",), ("/bin/busybox",)
-UNKNOWN = 255  # the CRI plugin's, of a task whose shim is gone
-SLEEP, FOREVER = (*BUSYBOX, "sleep", "100000"), ("sleep", "100000")
-
-PEERS = [
-    *tools.needs("crictl"),
-    needs("containerd", "ctr", "runc", "busybox", "ip", f"{pods.PLUGINS}/bridge"),
-]
-VERSIONS = [
-    pytest.param("debian", marks=PEERS),
-    pytest.param("containerd2", marks=[*tools.needs("containerd2"), *PEERS]),
-]
-
-
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return pods.images(tmp_path_factory.mktemp("pods"))
-
-
-@pytest.fixture
-def pod(node: Node) -> Iterator[Pod]:
-    """A pod without containers; nothing is left of it at the end."""
-    pod = Pod(node, "wasmtime", name="pod")
-    yield pod
-    pod.remove()
-    until(lambda: not node.left())
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def node(request: pytest.FixtureRequest, archives: list[Path]) -> Iterator[Node]:
-    containerd = tools.tool("containerd2") if request.param == "containerd2" else None
-    yield from pods.node_of(containerd, archives)
+from .node import (
+    BUSYBOX,
+    DEMO,
+    FOREVER,
+    HANDLERS,
+    NGINX,
+    SANDBOX,
+    SLEEP,
+    TOOL,
+    WEB,
+    Container,
+    Node,
+    Pod,
+    get,
+)
 
 
 def test_S15_a_wasm_and_a_linux_container_share_a_pods_network(node: Node) -> None:
     pod = node.apply("k8s-mixed-pod.yaml")
     wasm, linux = pod.containers["wasm-demo-app"], pod.containers["linux-demo-app"]
     assert wasm.is_running and linux.is_running
-    assert until(lambda: pods.get(pod.ip, 8080)) == "Hello, World!\n"
-    assert until(lambda: pods.get(pod.ip, 80)) == "from Linux\n"
+    assert until(lambda: get(pod.ip, 8080)) == "Hello, World!\n"
+    assert until(lambda: get(pod.ip, 80)) == "from Linux\n"
     fetched = linux.exec("/bin/busybox", "wget", "-qO-", "http://127.0.0.1:8080/")
     assert (fetched.returncode, fetched.stdout) == (0, "Hello, World!\n"), fetched.stderr
     assert wasm.lines() == ["listening on port 8080"]
@@ -77,7 +53,7 @@ def test_S16_a_deployments_pod_completes(node: Node, manifest: str, line: str) -
     pod.remove()
 
 
-@pytest.mark.parametrize("handler", pods.HANDLERS)
+@pytest.mark.parametrize("handler", HANDLERS)
 def test_every_handler_runs_both_kinds(node: Node, handler: str) -> None:
     pod = Pod(node, handler, name=f"by-{handler}")
     wasm = pod.run("wasm", DEMO, (*TOOL, "echo", "ahoy"))
@@ -90,7 +66,7 @@ def test_every_handler_runs_both_kinds(node: Node, handler: str) -> None:
 def test_a_pods_sandbox_runs_nothing_of_its_image(pod: Pod) -> None:
     """The image's program is not even in it: a node needs no pause image, and no registry for one."""
     info = json.loads(pod.crictl.ok("inspectp", pod.id))["info"]
-    assert info["image"] == pods.SANDBOX
+    assert info["image"] == SANDBOX
     assert Path(f"/proc/{info['pid']}/comm").read_text() == "sampan-workload\n"
     assert pod.status["state"] == "SANDBOX_READY"
 
@@ -213,11 +189,11 @@ def test_stopping_a_pod_stops_its_containers_and_its_network(node: Node) -> None
     pod = Pod(node, "wasmtime", name="stopped")
     server = pod.run("web", WEB)
     ip = pod.ip
-    assert until(lambda: pods.get(ip, 8080))
+    assert until(lambda: get(ip, 8080))
     pod.crictl.ok("stopp", pod.id)
     assert server.status["state"] == "CONTAINER_EXITED"
     assert pod.status["state"] == "SANDBOX_NOTREADY"
-    assert pods.get(ip, 8080) == ""
+    assert get(ip, 8080) == ""
     pod.crictl.ok("rmp", pod.id)
     assert pod.id not in pod.crictl.ok("pods", "-q")
     assert until(lambda: not node.left())
@@ -229,39 +205,3 @@ def test_a_container_that_cannot_start_says_why(pod: Pod) -> None:
     assert refused.returncode != 0 and "/no-such.wasm" in refused.stderr
     assert container.status["reason"] == "StartError"
     assert pod.run("after", DEMO, (*TOOL, "echo", "ahoy")).ending() == (0, "Completed")
-
-
-def test_containerd_comes_back_to_pods_that_went_on(node: Node) -> None:
-    pod = Pod(node, "wasmtime", name="lasts")
-    ticks = pod.run("ticks", DEMO, (*TOOL, "tick", "100000", "20"))
-    ends = pod.run("ends", DEMO, (*TOOL, "sleep", "3"))
-    linux = pod.run("linux", NGINX)
-    server, pid = pod.server, ends.pid
-    until(ticks.lines)
-    node.kill()
-    until(lambda: not Path(f"/proc/{pid}").exists())
-    node.start()
-    assert ends.ending() == (0, "Completed")
-    assert ticks.is_running and linux.is_running
-    assert pod.server == server
-    seen = len(ticks.lines())
-    until(lambda: len(ticks.lines()) > seen + 10)
-    assert ticks.exec("/wasi-demo-app.wasm", "exit", "0").returncode == 0
-    assert linux.exec(*BUSYBOX, "true").returncode == 0
-    ticks.crictl.ok("stop", "--timeout", "60", ticks.id)
-    assert ticks.ending() == (143, "Error")
-    pod.remove()
-    until(lambda: not node.left())
-
-
-def test_F4_a_killed_server_costs_its_pod_and_no_other(node: Node) -> None:
-    lost, other = Pod(node, "wasmtime", name="lost"), Pod(node, "wasmtime", name="other")
-    containers = [lost.run("wasm", DEMO, (*TOOL, *FOREVER)), lost.run("linux", NGINX)]
-    unhurt = other.run("web", WEB)
-    os.kill(lost.server, signal.SIGKILL)
-    assert [container.ending() for container in containers] == [(UNKNOWN, "Error")] * 2
-    until(lambda: lost.status["state"] == "SANDBOX_NOTREADY")
-    until(lambda: node.crictl("rmp", "-f", lost.id).returncode == 0)  # containerd may be cleaning up just now
-    assert unhurt.is_running and unhurt.exec("/toolbox.wasm", "echo", "ahoy").stdout == "ahoy\n"
-    other.remove()
-    assert until(lambda: not node.left())
