@@ -17,7 +17,8 @@ QUICK = {
     *("sampan.doors.cli.commands", "sampan.doors.cli.commands.ps"),
     *("sampan.doors.cli.containerrows", "sampan.doors.cli.output"),
     *("sampan.engine", "sampan.engine.grants"),
-    *("sampan.linux", "sampan.linux.durable", "sampan.linux.locks", "sampan.linux.numbers"),
+    *("sampan.linux", "sampan.linux.durable", "sampan.linux.files", "sampan.linux.locks"),
+    "sampan.linux.numbers",
     *("sampan.linux.processes", "sampan.linux.syscalls"),
 }
 WITH_ROWS = {"errno", "sampan.core.digest", "sampan.core.reference", "sampan.doors.cli.imagerows"}

@@ -15,6 +15,7 @@ from sampan.core.errors import Exhausted, Invalid, NotFound, from_os_error
 from sampan.core.spec.checks import check_common
 from sampan.core.spec.linuxchecks import check_linux
 from sampan.core.spec.runtime import Spec
+from sampan.linux.files import read_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def read_bundle(folder: str) -> Spec:
     try:
         if not S_ISREG(os.fstat(fd).st_mode):
             raise Invalid(f"{what} is not a regular file")
-        data = _read(fd)
+        data = read_all(fd, MAX_CONFIG)
     except OSError as error:
         raise from_os_error(error, f"read {what}") from error
     finally:
@@ -70,15 +71,6 @@ def _open(folder: str) -> int:
         raise from_os_error(error, f"open {CONFIG} of the bundle {folder}") from error
     finally:
         os.close(inside)
-
-
-def _read(fd: int) -> bytes:
-    pieces = []
-    left = MAX_CONFIG + 1
-    while left and (piece := os.read(fd, left)):
-        pieces.append(piece)
-        left -= len(piece)
-    return b"".join(pieces)
 
 
 def check_spec(spec: Spec) -> None:

@@ -14,6 +14,7 @@ from sampan.core import strictjson
 from sampan.core.errors import DataLoss, Exists, Invalid, NotFound, SampanError
 from sampan.core.spec.runtime import Spec
 from sampan.linux import durable
+from sampan.linux.files import read_file
 from sampan.linux.locks import FileLock
 from sampan.linux.processes import boot_id, is_same
 
@@ -357,8 +358,7 @@ def new_id() -> str:
 
 def _load(path: str, kind: type[R]) -> R:
     try:
-        with open(path, "rb") as file:
-            data = file.read(strictjson.MAX_BYTES + 1)
+        data = read_file(path, strictjson.MAX_BYTES)
     except FileNotFoundError:
         raise NotFound(f"{path} is missing") from None
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from sampan.linux.cgroup_limits import v1_writes, v2_writes
+from sampan.linux.files import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -213,18 +214,9 @@ def write(file: str, *values: str) -> None:
 def read_text(file: str) -> str:
     """What a file says; nothing where it is not there."""
     try:
-        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        return read_file(file).decode()
+    except OSError:  # the group was removed meanwhile, too
         return ""
-    try:
-        pieces = []
-        while piece := os.read(fd, 65536):
-            pieces.append(piece)
-        return b"".join(pieces).decode()
-    except OSError:  # the group was removed meanwhile
-        return ""
-    finally:
-        os.close(fd)
 
 
 def read_int(file: str) -> int:

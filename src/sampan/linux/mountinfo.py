@@ -9,6 +9,7 @@ import os
 
 from sampan.core.errors import Precondition, from_os_error
 from sampan.linux import syscalls
+from sampan.linux.files import read_file
 
 
 def points() -> list[str]:
@@ -69,8 +70,7 @@ def _mount_id(fd: int) -> bytes:
 
 
 def _lines() -> list[bytes]:
-    with open("/proc/self/mountinfo", "rb") as file:
-        return file.read().splitlines()
+    return read_file("/proc/self/mountinfo").splitlines()
 
 
 def _unescaped(path: bytes) -> bytes:

@@ -18,6 +18,7 @@ from sampan.core.errors import (
     from_os_error,
 )
 from sampan.linux import syscalls
+from sampan.linux.files import read_file
 
 NEWTIME = 0x00000080
 NEWNS = 0x00020000
@@ -90,8 +91,7 @@ def has_root() -> bool:
 def may_set_groups(pid: int | str = "self") -> bool:
     """Whether the user namespace that a process is in lets its root change supplementary groups."""
     try:
-        with open(f"/proc/{pid}/setgroups", "rb") as file:
-            return file.read().strip() == b"allow"
+        return read_file(f"/proc/{pid}/setgroups").strip() == b"allow"
     except FileNotFoundError as error:
         raise NotFound(f"there is no process {pid}") from error
 

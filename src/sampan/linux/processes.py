@@ -11,6 +11,7 @@ import os
 from sampan.core.errors import Invalid, NotFound, Precondition, from_os_error
 from sampan.core.record import Record
 from sampan.linux import syscalls
+from sampan.linux.files import read_file
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -66,8 +67,7 @@ def is_same(pid: int, start: int) -> bool:
 def _stat(pid: int) -> list[bytes]:
     """The fields of /proc/PID/stat from the third (state) on; the second may hold spaces and brackets."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            line = file.read()
+        line = read_file(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError) as error:
         raise NotFound(f"there is no process {pid}") from error
     except OSError as error:
@@ -78,8 +78,7 @@ def _stat(pid: int) -> list[bytes]:
 def boot_id() -> str:
     """The random name of this boot; a start time means something within one boot only."""
     try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
+        return read_file("/proc/sys/kernel/random/boot_id").decode().strip()
     except OSError as error:
         raise from_os_error(error, "read the boot id") from error
 
