@@ -97,7 +97,10 @@ def _overlay_of_many(source: str, target: str, options: mountoptions.MountOption
         raise Invalid(f"the root filesystem has {len(layers)} layers, more than one mount can take")
     before = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.chdir(common)
+        try:
+            os.chdir(common)
+        except OSError as error:
+            raise from_os_error(error, "go to the folder of the layers") from error
         mounts.mount(source, target, "overlay", options.set & _SIMPLE, data)
     finally:
         os.fchdir(before)
