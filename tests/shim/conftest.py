@@ -194,12 +194,10 @@ class Sink:
 class Shim:
     """The program, with roots of its own."""
 
-    def __init__(self, folder: Path, code: Path) -> None:
+    def __init__(self, folder: Path, data: Path) -> None:
         self.folder = folder
         self.run = folder / "run"
-        self.data = folder / "data"
-        self.data.mkdir(mode=0o700)
-        (self.data / "code").symlink_to(code)
+        self.data = data
         self.sink = Sink(folder / "e")
         self.clients: list[Client] = []
         self.bundles: dict[str, Path] = {}
@@ -300,20 +298,20 @@ class Shim:
 
 
 @pytest.fixture(scope="session")
-def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compiled code, shared by all tests of a session."""
-    folder = tmp_path_factory.mktemp("code")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data root: compiled code is shared by all tests of a session."""
+    folder = tmp_path_factory.mktemp("data")
     folder.chmod(0o700)
     return folder
 
 
 @pytest.fixture
-def shim(code: Path) -> Iterator[Shim]:
+def shim(data: Path) -> Iterator[Shim]:
     if os.geteuid() != 0:
         pytest.skip("the shim is root's")
     folder = Path(f"/tmp/st-{os.urandom(4).hex()}")  # paths of sockets are short
     folder.mkdir(mode=0o700)
-    shim = Shim(folder, code)
+    shim = Shim(folder, data)
     shim.sink.open()
     try:
         yield shim
