@@ -29,14 +29,18 @@ from sampan.container.store import Containers
 from sampan.core.errors import SampanError
 from sampan.core.record import Record
 from sampan.core.roots import Roots
+from sampan.linux import callers
 from sampan.linux.locks import FileLock
 from sampan.linux.processes import set_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from sampan.container.store import Entry
 
 NAME = "zygote"
+DOORS = "sampan.doors."
 IDLE_SECONDS = 30.0
 FIRST_DELAY, LONGEST_DELAY, HEALTHY_AFTER = 0.1, 60.0, 10.0
 
@@ -73,10 +77,8 @@ class Zygote:
             elif self._server is None:
                 return
             elif now - quiet_since >= self._idle:
-                if not self._serves_pods():
-                    self._close()
-                    return
-                quiet_since = now
+                self._close()
+                return
             if self._wait(self._patience(quiet_since + self._idle - now)):
                 quiet_since = time.monotonic()
             self._reap()
@@ -113,13 +115,6 @@ class Zygote:
             self._lock.release()
         self._server = self._desk = None
 
-    def _serves_pods(self) -> bool:
-        """Whether there are servers that were forked here: the next ones will be, too."""
-        try:
-            return bool(os.listdir(f"{self._roots.run}/shim"))
-        except FileNotFoundError:
-            return False
-
     def _patience(self, idle_left: float) -> float | None:
         """How long to wait for news, in milliseconds."""
         if self._due:
@@ -143,6 +138,8 @@ class Zygote:
                 self._delays.pop(container_id, None)
                 self._fork(container_id, fds[0], str(request.get("mode")))
                 control.send(connection, {})
+            elif request.get("do") == "serve":
+                self._fork_server(connection, request, fds)
             elif request.get("do") == "restart":
                 self._due[str(request.get("id"))] = time.monotonic()
             elif request.get("do") == "retire":
@@ -166,6 +163,27 @@ class Zygote:
         if pid == 0:
             process.main(entry, self._roots, process.Wish(mode), report)
         self._children[pid] = (container_id, time.monotonic())
+
+    def _fork_server(self, client: control.Socket, request: dict[str, Any], fds: list[int]) -> None:
+        """Forks a process in which a door's `serve` has the wish and the descriptors; {} when it has begun."""
+        module = str(request.get("module"))
+        if not module.startswith(DOORS):
+            return
+        __import__(module)
+        pid = os.fork()
+        if pid:
+            self._children[pid] = ("", time.monotonic())
+            return
+        try:
+            _signal.set_wakeup_fd(-1)
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+            callers.take_limits(control.peer(client))
+            os.environ.clear()
+            os.environ.update(request["environment"])
+            control.send(client, {})
+            sys.modules[module].serve(request["wish"], fds)
+        finally:
+            os._exit(1)
 
     def _reap(self) -> None:
         while True:

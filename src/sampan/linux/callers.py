@@ -1,7 +1,7 @@
-"""Standing in for another process: its descriptors, folder and environment, where it is as this one in all else.
+"""Standing in for another process: with its descriptors, folder and environment, where all else is the same.
 
-proc(5), pidfd_getfd(2). It refuses where anything differs that a fork of this process would not have: identity,
-privileges, namespaces, priorities.
+proc(5), pidfd_getfd(2). It refuses where a fork of this process would be another one than that process: in identity,
+privileges, security label, namespaces, root folder or priorities. The cgroup is not compared: the fork's is this one's.
 """
 
 from __future__ import annotations
@@ -54,8 +54,7 @@ def stand_in(pid: int, standard: tuple[int, int, int]) -> list[str]:
         os.close(pidfd)
         os.chdir(f"/proc/{pid}/cwd")
         os.umask(int(_status(pid)["Umask"], 8))
-        for limit in LIMITS:
-            resource.setrlimit(limit, resource.prlimit(pid, limit))
+        take_limits(pid)
         environment = _strings(pid, "environ")
         words = _strings(pid, "cmdline")
     except (OSError, ValueError) as error:
@@ -63,6 +62,16 @@ def stand_in(pid: int, standard: tuple[int, int, int]) -> list[str]:
     os.environ.clear()
     os.environ.update((name, value) for name, sign, value in map(_parted, environment) if sign)
     return words
+
+
+def take_limits(pid: int) -> None:
+    """Gives this process the limits of process `pid`.
+
+    Raises:
+        OSError, ValueError: it may not have them.
+    """
+    for limit in LIMITS:
+        resource.setrlimit(limit, resource.prlimit(pid, limit))
 
 
 _features_of_this: dict[str, str] = {}
@@ -79,10 +88,20 @@ def _features(pid: int) -> dict[str, str]:
     features = {name: status.get(name, "") for name in SAME}
     for name in NAMESPACES:
         features[f"{name} namespace"] = os.readlink(f"/proc/{pid}/ns/{name}")
+    features["root folder"] = os.readlink(f"/proc/{pid}/root")
+    features["security label"] = _label(pid)
     features["oom_score_adj"] = _read(pid, "oom_score_adj")
     stat = _read(pid, "stat").rpartition(")")[2].split()
     features["priority"] = " ".join(stat[PRIORITY : NICE + 1])
     return features
+
+
+def _label(pid: int) -> str:
+    """AppArmor's or SELinux's; empty where the kernel has neither."""
+    try:
+        return _read(pid, "attr/current")
+    except OSError:
+        return ""
 
 
 def _status(pid: int) -> dict[str, str]:

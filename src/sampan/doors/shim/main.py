@@ -52,7 +52,7 @@ def main(argv: list[str], *, is_warm: bool = False) -> int:
             wish = _wish(argv[0], flags, os.environ)
             if not is_warm:
                 _come_back_warm(argv, wish)
-            _print(_start(wish))
+            _print(_start(wish, is_warm=is_warm))
         elif operands == ["delete"]:
             from sampan.doors.shim.deletion import delete
 
@@ -75,10 +75,10 @@ def _come_back_warm(argv: list[str], wish: Wish) -> None:
         return
 
 
-def _start(wish: Wish) -> bytes:
+def _start(wish: Wish, *, is_warm: bool) -> bytes:
     from sampan.doors.shim.server import address_for
 
-    address = address_for(wish)
+    address = address_for(wish, is_warm=is_warm)
     if NEWER in os.environ:
         return f'{{"version":3,"address":"{address}","protocol":"ttrpc"}}'.encode()
     return address.encode()

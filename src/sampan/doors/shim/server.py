@@ -13,13 +13,14 @@ import gc
 import os
 import time
 
+from sampan.container import control
 from sampan.container.bundle import read_bundle
 from sampan.core.errors import SampanError, Unavailable, from_os_error
 from sampan.doors.shim import messages
 from sampan.doors.shim.connections import Server
 from sampan.doors.shim.events import Publisher
 from sampan.doors.shim.loop import Loop
-from sampan.doors.shim.pod import ADDRESS, LOCK, SANDBOX_ID, SOCKET, Pod, folder_of, has_tasks
+from sampan.doors.shim.pod import ADDRESS, LOCK, SANDBOX_ID, SOCKET, Pod, Wish, folder_of, has_tasks
 from sampan.doors.shim.service import OWN_SERVICE, Service
 from sampan.doors.shim.tasks import Tasks
 from sampan.linux import durable, processes
@@ -29,9 +30,7 @@ from sampan.wire import ttrpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
-
-    from sampan.doors.shim.pod import Wish
+    from typing import Any, NoReturn
 
 NAME = "sampan-shim"
 COMING_SECONDS = 30.0
@@ -42,8 +41,11 @@ MOST_ADDRESS = 106  # containerd's bound
 BACKLOG = 128
 
 
-def address_for(wish: Wish) -> str:
+def address_for(wish: Wish, *, is_warm: bool) -> str:
     """The address of the server for a container's group, which is started where there is none.
+
+    Args:
+        is_warm: whether there is a zygote that can fork it.
 
     Raises:
         SampanError: the bundle cannot be read, or the server not be started.
@@ -58,7 +60,7 @@ def address_for(wish: Wish) -> str:
     while not _tell(folder, wish.id):
         lock = try_lock(folder)
         if lock is not None:
-            _fork(Pod(wish, folder), lock)
+            _begin(Pod(wish, folder), lock, is_warm=is_warm)
             break
         if time.monotonic() > end:
             raise Unavailable(f"the server in {folder} neither answers nor ends")
@@ -99,21 +101,46 @@ def _tell(folder: str, container_id: str) -> bool:
         connection.close()
 
 
-def _fork(pod: Pod, lock: FileLock) -> None:
+def _begin(pod: Pod, lock: FileLock, *, is_warm: bool) -> None:
+    """Starts the server, as a child of the zygote's where it can be: that has next to no memory of its own."""
     try:
         listener = _listen(f"{pod.folder}/{SOCKET}")
-        pid = os.fork()
-    except OSError as error:
-        lock.release()
-        raise from_os_error(error, "start the server") from error
-    if pid == 0:
         try:
-            _detach([listener.fileno(), lock.fd])
-            _serve(pod, listener)
+            if not (is_warm and _is_forked_by_zygote(pod, [listener.fileno(), lock.fd])):
+                _fork(pod, [listener.fileno(), lock.fd])
+        finally:
+            listener.close()
+    except OSError as error:
+        raise from_os_error(error, "start the server") from error
+    finally:
+        lock.release()  # the server has it
+
+
+def _is_forked_by_zygote(pod: Pod, fds: list[int]) -> bool:
+    wish = {"folder": pod.folder, "wish": pod.wish.to_json()}
+    request = {"do": "serve", "module": __name__, "environment": dict(os.environ), "wish": wish}
+    try:
+        connection = control.connect(pod.wish.run, "zygote", START_SECONDS)
+        try:
+            control.send(connection, request, fds)
+            return bool(control.receive(connection)[0])
+        finally:
+            connection.close()
+    except (SampanError, OSError):  # it is gone, or the environment is larger than a packet
+        return False
+
+
+def _fork(pod: Pod, fds: list[int]) -> None:
+    if os.fork() == 0:
+        try:
+            _serve(pod, fds)
         finally:
             os._exit(1)
-    listener.close()
-    lock.release()  # the server has it
+
+
+def serve(wish: dict[str, Any], fds: list[int]) -> None:
+    """What the zygote calls in a process that it has just forked for this; never returns."""
+    _serve(Pod(Wish.from_json(wish["wish"]), wish["folder"]), fds)
 
 
 def _listen(path: str) -> _socket.socket:
@@ -149,8 +176,15 @@ def _detach(kept: list[int]) -> None:
     os.umask(0o022)
 
 
-def _serve(pod: Pod, listener: _socket.socket) -> NoReturn:
-    """Serves until there is nothing to do any more."""
+def _serve(pod: Pod, fds: list[int]) -> NoReturn:
+    """Serves until there is nothing to do any more.
+
+    Args:
+        fds: the socket that listens, and the lock, which is this process's for as long as it lives.
+    """
+    _detach(fds)
+    listener = _socket.socket(fileno=fds[0])
+    listener.setblocking(False)
     loop = Loop()
     publisher = Publisher(loop, pod.wish.events, pod.wish.namespace, pod.folder)
     tasks = Tasks(loop, publisher)
