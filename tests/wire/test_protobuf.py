@@ -17,6 +17,7 @@ from sampan.wire.protobuf import (
     UINT32,
     UINT64,
     Message,
+    by_number,
     field,
     message,
     read_varint,
@@ -165,3 +166,8 @@ def test_text_that_no_message_can_hold_is_written_all_the_same():
 def test_messages_are_records_whose_types_can_be_worked_out_before_a_fork():
     Record.prepare_all()
     assert Inner(text="a").replace(number=2) == Inner("a", 2)
+
+
+def test_by_number_a_message_is_there_even_with_nothing_in_it():
+    """Docker reads the CPU's throttling of its containers without a look whether there is any."""
+    assert by_number({1: by_number({1: 0, 2: ""}), 2: [b"", b"a"], 3: []}) == b"\x0a\x00\x12\x00\x12\x01a"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from sampan.doors.shim.server import COMING_SECONDS
 from tests.scenarios.conftest import until
 
 from .node import BUSYBOX, DEMO, FOREVER, NGINX, TOOL, WEB, Node, Pod
@@ -90,8 +92,9 @@ def test_a_killed_sandbox_is_told_and_its_containers_go_on(node: Node) -> None:
     until(lambda: not node.left())
 
 
+@pytest.mark.parametrize("moment", [0.0, 0.2])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_F4_containerd_ends_while_pods_are_made(node: Node, number: signal.Signals) -> None:
+def test_F4_containerd_ends_while_pods_are_made(node: Node, number: signal.Signals, moment: float) -> None:
     """Whatever it was about to do: afterwards all can be removed, and the next pod runs."""
 
     def make(index: int) -> None:
@@ -103,12 +106,13 @@ def test_F4_containerd_ends_while_pods_are_made(node: Node, number: signal.Signa
     with ThreadPoolExecutor(4) as pool:
         made = [pool.submit(make, index) for index in range(4)]
         until(node.servers)
+        time.sleep(moment)
         node.end_containerd(number)
         for each in made:
             each.result()
     node.start()
     until(lambda: node.crictl("rmp", "-af").returncode == 0)
-    until(lambda: not node.left())
+    until(lambda: not node.left(), COMING_SECONDS + 30)  # a server whose task never came
     pod = Pod(node, "wasmtime", name="next")
     assert pod.run("wasm", DEMO, (*TOOL, "exit", "0")).ending() == (0, "Completed")
     pod.remove()
