@@ -45,11 +45,33 @@ def test_a_child_is_alike(sleeper):
         (lambda: os.setgroups([44]), "Groups"),
         (lambda: os.setuid(1000), "Uid"),
         (lambda: os.sched_setaffinity(0, [0]), "Cpus_allowed"),
+        (lambda: os.write(os.open("/proc/self/oom_score_adj", os.O_WRONLY), b"500"), "oom_score_adj"),
     ],
 )
 def test_what_differs_is_named(sleeper, change, what):
     with pytest.raises(Precondition, match=f"another {what} than this one"):
         callers.check_is_alike(sleeper(change))
+
+
+def test_another_root_folder_is_named(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.chroot(root)
+        os.close(theirs)
+        os.read(ours, 1)
+        os._exit(0)
+    try:
+        with pytest.raises(Precondition, match="another root folder than this one"):
+            while os.readlink(f"/proc/{pid}/root") == "/":
+                continue
+            callers.check_is_alike(pid)
+    finally:
+        os.close(theirs)
+        os.waitpid(pid, 0)
+        os.close(ours)
 
 
 def test_a_process_that_is_gone_is_no_caller():

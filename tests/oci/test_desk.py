@@ -299,6 +299,17 @@ def test_slots_whose_launchers_are_gone_are_free_again(desk: Desk) -> None:
     assert desk("run", "-b", bundle, desk.oci.new_id())[0] == 0
 
 
+def test_a_desk_that_was_removed_harms_nobody(desk: Desk) -> None:
+    bundle = str(desk.oci.bundle("/app.wasm", "echo", "it runs"))
+    fd = os.open(desk.folder / "in", os.O_WRONLY)
+    shutil.rmtree(desk.folder)
+    os.write(fd, b"0 1 0 sampan.doors.oci.warm\n" * 9)
+    os.close(fd)
+    assert left_to_python(*desk("run", "-b", bundle, desk.oci.new_id()))
+    with pytest.raises(subprocess.TimeoutExpired):
+        desk.zygote.wait(0.2)
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.binary(max_size=200)

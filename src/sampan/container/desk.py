@@ -2,9 +2,9 @@
 
 A launcher is a shell script: all that it can do is open, read and write. So the desk is a folder, its owner's only:
 
-    zygote      the process id and start time of who serves, and the vintage of its code (see `vintage`):
-                a launcher looks in /proc whether that is there, and does not come to one that is older than its code
-    in          a FIFO that takes a line a command: SLOT PID COUNT MODULE
+    zygote      the process id and start time of who serves, and the vintage of its code (see `vintage`), which is the
+                file's own time, too: a launcher looks in /proc whether that process is there, and compares the times
+    in          a FIFO that takes a line for each command: SLOT PID COUNT MODULE
     0 .. 7      slots: FIFOs that bring the answer
     0.taken     made by a launcher, exclusively: the slot is its own
 
@@ -33,11 +33,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-SLOTS = 8
+SLOTS = tuple("01234567")
 LAUNCHERS_END, LAUNCHERS_STANDARD = 8, (4, 5, 6)
 STALE_SECONDS = 10.0
 MODULES = ("sampan.doors.", ".warm")
-"""How the name of a module begins and ends that may be asked for."""
+"""How the names of the modules that may be asked for begin and end."""
 
 
 class Desk:
@@ -45,46 +45,46 @@ class Desk:
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
+        self._vintage = vintage()
         durable.remove_tree(folder)
         durable.make_dir(folder, 0o700)
-        self._slots = [self._open_slot(name) for name in range(SLOTS)]
+        self._slots = {name: self._open_slot(name) for name in SLOTS}
         os.mkfifo(f"{folder}/in", 0o600)
         self.fd = os.open(f"{folder}/in", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         own = os.getpid()
-        durable.write_file(
-            f"{folder}/zygote", f"{own} {start_time(own)} {vintage()}\n".encode(), lasting=False
-        )
+        with durable.replace_file(f"{folder}/zygote", lasting=False) as file:
+            file.write(f"{own} {start_time(own)} {self._vintage}\n".encode())
+            os.utime(file.fileno(), ns=(self._vintage, self._vintage))
 
     def close(self) -> None:
         """Takes the desk away; who waits at it reads the end."""
         durable.remove_tree(self._folder)
 
     def serve(self) -> list[int]:
-        """Takes what launchers have written; the processes that were forked for it."""
+        """Takes what launchers have written; the pids of the processes that were forked for it."""
         pids = []
         for line in os.read(self.fd, 1 << 16).splitlines():
             try:
                 slot, pid, count, module = line.decode("ascii").split(" ")
-                pids.append(self._take(range(SLOTS)[int(slot)], int(pid), int(count), module))
-            except (ValueError, IndexError, SampanError):  # from no launcher of ours, or refused
+                pids.append(self._take(slot, int(pid), int(count), module))
+            except (ValueError, KeyError, SampanError):  # from no launcher of ours, or refused
                 continue
         self._free_stale()
         return pids
 
-    def _take(self, slot: int, pid: int, count: int, module: str) -> int:
+    def _take(self, slot: str, pid: int, count: int, module: str) -> int:
         fd = self._slots[slot]
         try:
             self._check(fd, pid, module)
             __import__(module)
             gc.freeze()
-        except (SampanError, ImportError, OSError):
-            _answer(fd, b"no\n")
-            raise Precondition("the launcher does it by itself") from None
-        else:
             worker = os.fork()
             if worker == 0:
                 _work(fd, pid, count, module)
             return worker
+        except Exception:  # whatever it is, the launcher's own process says it better
+            _answer(fd, b"no\n")
+            raise Precondition("the launcher does it by itself") from None
         finally:
             self._free(slot)
 
@@ -94,9 +94,11 @@ class Desk:
             raise Precondition(f"{module} is no door's")
         if not os.path.samestat(os.stat(f"/proc/{pid}/fd/{LAUNCHERS_END}"), os.fstat(fd)):
             raise Precondition(f"process {pid} does not hold the slot")
+        if vintage() != self._vintage:
+            raise Precondition("Sampan was installed anew: what is imported now would not fit")
         callers.check_is_alike(pid)
 
-    def _open_slot(self, name: int) -> int:
+    def _open_slot(self, name: str) -> int:
         path = f"{self._folder}/{name}"
         os.mkfifo(path, 0o600)
         reading = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -105,19 +107,19 @@ class Desk:
         finally:
             os.close(reading)
 
-    def _free(self, name: int) -> None:
+    def _free(self, name: str) -> None:
         """Puts a new FIFO in the place of a slot's that was used."""
-        os.close(self._slots[name])
-        os.unlink(f"{self._folder}/{name}")
-        self._slots[name] = self._open_slot(name)
+        os.close(self._slots.pop(name))
         try:
+            os.unlink(f"{self._folder}/{name}")
+            self._slots[name] = self._open_slot(name)
             os.unlink(f"{self._folder}/{name}.taken")
-        except FileNotFoundError:  # it was no launcher that wrote
+        except OSError:  # it was no launcher that wrote; or the desk was removed: nobody comes to it any more
             return
 
     def _free_stale(self) -> None:
         """Frees the slots whose launchers ended before they wrote a line."""
-        for name in range(SLOTS):
+        for name in list(self._slots):
             try:
                 taken = os.stat(f"{self._folder}/{name}.taken").st_mtime
             except FileNotFoundError:
@@ -151,8 +153,9 @@ def _work(fd: int, pid: int, count: int, module: str) -> NoReturn:
 
 def _open_streams() -> None:
     """Makes Python's standard streams anew: they have another buffering for a terminal, and another place in a file."""
-    sys.stdin = open(0, encoding=sys.stdin.encoding, closefd=False)
-    sys.stdout = open(1, "w", 1 if os.isatty(1) else -1, sys.stdout.encoding, closefd=False)
+    sys.stdin = open(0, encoding=sys.stdin.encoding, errors=sys.stdin.errors, closefd=False)
+    buffering = 1 if os.isatty(1) else -1
+    sys.stdout = open(1, "w", buffering, sys.stdout.encoding, sys.stdout.errors, closefd=False)
     sys.stderr = open(2, "w", 1, sys.stderr.encoding, "backslashreplace", closefd=False)
 
 

@@ -1,4 +1,4 @@
-"""Which installation of Sampan a zygote has in it: one that was made anew needs a new zygote."""
+"""Which installation of Sampan a zygote was started from: where that was made anew, a new zygote is needed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sampan
 
 
 def vintage() -> int:
-    """When this package was installed, in ns since 1970."""
+    """When this package was installed, in nanoseconds since 1970."""
     return os.stat(sampan.__file__).st_mtime_ns
 
 
