@@ -86,6 +86,7 @@ def test_another_version_compiles_anew(sampan):
     assert sampan.tape(COUNTING)[0] == 0
     engine = sampan.packages / "tape_engine.py"
     engine.write_text(engine.read_text().replace('version = "1"', 'version = "2"').replace("% 256", "% 255"))
+    os.utime(engine, (0, 0))  # of the same length and second, it would be taken for the one compiled already
     assert sampan.tape(COUNTING)[0] == 0
     assert len(list((sampan.folder / "data" / "code").iterdir())) == 2
 
@@ -134,6 +135,18 @@ def test_an_engine_that_fails_is_an_error_that_names_it(sampan):
     code, _, err = sampan.tape(COUNTING)
     assert (code, err.count("\n")) == (126, 1)
     assert "by the engine tape: ZeroDivisionError" in err
+
+
+@pytest.mark.parametrize("body", ["1 / 0", "return head.nothing"])
+def test_an_engine_that_fails_when_it_is_asked_is_an_error_that_names_it(sampan, body):
+    engine = sampan.packages / "tape_engine.py"
+    engine.write_text(
+        engine.read_text().replace(
+            "def handles(self, head, name):", f"def handles(self, head, name):\n        {body}"
+        )
+    )
+    code, _, err = sampan.tape(COUNTING)
+    assert code != 0 and err.count("\n") == 1 and "the engine tape cannot be loaded" in err
 
 
 def test_other_groups_are_no_engines(sampan):

@@ -107,17 +107,29 @@ def find(name: str) -> Plugin:
         for attribute in filter(None, attributes.split(".")):
             found = getattr(found, attribute)
     except Exception as error:  # a stranger's package
-        raise Precondition(f"the engine {name} cannot be loaded: {type(error).__name__}: {error}") from error
+        raise _broken(name, error) from error
     return found
+
+
+def _broken(engine: str, error: Exception) -> Precondition:
+    return Precondition(
+        f"the engine {engine} cannot be loaded: {type(error).__name__}: {error}",
+        fix="install its package again, or report it to its authors",
+    )
 
 
 def check_handles(engine: str, fd: int, name: str) -> None:
     """Makes sure that the engine runs the file that is open as `fd`.
 
     Raises:
-        Unimplemented: it does not (exit code 126). NotFound, Precondition: as `find`.
+        Unimplemented: it does not (exit code 126). NotFound: as `find`. Precondition: so, too, or the engine fails.
     """
-    if not find(engine).handles(os.pread(fd, HEAD, 0), name):
+    plugin = find(engine)
+    try:
+        handles = plugin.handles(os.pread(fd, HEAD, 0), name)
+    except Exception as error:  # a stranger's code
+        raise _broken(engine, error) from error
+    if not handles:
         raise Unimplemented(f"{name} is nothing that the engine {engine} runs", exit_code=126)
 
 

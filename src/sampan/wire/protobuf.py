@@ -30,9 +30,9 @@ class Kind:
     """How a field's value is written.
 
     Attributes:
-        wire: its wire type. default: what it is when absent. read: from the wire's value (an int, or bytes) and the
-            depth. write: to the bytes behind the tag. many: whether there is a list of them. packable: whether many
-            may come in one piece.
+        wire: its wire type. default: what it is when absent. read: makes it of the wire's value (an int, or bytes) and
+            the depth. write: makes the bytes behind the tag of it. many: whether there is a list of them. packable:
+            whether many may come in one piece.
     """
 
     def __init__(

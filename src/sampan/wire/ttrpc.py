@@ -7,19 +7,7 @@ The protocol is github.com/containerd/ttrpc, PROTOCOL.md.
 
 from __future__ import annotations
 
-from sampan.core.errors import (
-    Denied,
-    Exhausted,
-    Exists,
-    Internal,
-    Invalid,
-    NotFound,
-    Precondition,
-    SampanError,
-    TimedOut,
-    Unavailable,
-    Unimplemented,
-)
+from sampan.core.errors import KINDS, Exhausted, Internal, SampanError
 from sampan.core.record import Record
 from sampan.wire.protobuf import BYTES, INT32, INT64, STRING, Message, field, message, repeated
 
@@ -45,17 +33,7 @@ CODES: dict[str, int] = {
     "UNAUTHENTICATED": 16,
 }
 """gRPC's code of each kind of error."""
-_KINDS: dict[int, type[SampanError]] = {
-    3: Invalid,
-    4: TimedOut,
-    5: NotFound,
-    6: Exists,
-    7: Denied,
-    8: Exhausted,
-    9: Precondition,
-    12: Unimplemented,
-    14: Unavailable,
-}
+_ERRORS = {code: KINDS[kind] for kind, code in CODES.items()}
 
 
 class KeyValue(Message):
@@ -175,5 +153,5 @@ def read_answer(data: bytes) -> bytes:
     response = Response.decode(data)
     status = response.status
     if status is not None and status.code:
-        raise _KINDS.get(status.code, Internal)(status.message or f"the call failed with code {status.code}")
+        raise _ERRORS.get(status.code, Internal)(status.message or f"the call failed with code {status.code}")
     return response.payload
