@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.container import bundle
-from sampan.container.bundle import check_spec, read_bundle
+from sampan.container.bundle import check_spec, read_annotation, read_bundle
 from sampan.core.errors import Denied, Exhausted, Invalid, NotFound, SampanError
 from sampan.core.spec.runtime import Spec
 
@@ -266,3 +266,27 @@ def test_no_document_raises_anything_else(tmp_path_factory, value):
     (folder / bundle.CONFIG).write_text(text)
     with pytest.raises(SampanError):
         read_bundle(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("document", "value"),
+    [
+        ({"annotations": {"a": "b"}}, "b"),
+        ({"annotations": {"a": 1}}, ""),
+        ({"annotations": ["a"]}, ""),
+        ({"annotations": {}}, ""),
+        ({}, ""),
+        ([], ""),
+    ],
+)
+def test_one_annotation_of_whatever_there_is(tmp_path, document, value):
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    assert read_annotation(str(tmp_path), "a") == value
+
+
+def test_an_annotation_of_no_document_is_an_error(tmp_path):
+    with pytest.raises(NotFound):
+        read_annotation(str(tmp_path), "a")
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(Invalid):
+        read_annotation(str(tmp_path), "a")

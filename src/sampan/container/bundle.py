@@ -33,6 +33,22 @@ def read_bundle(folder: str) -> Spec:
         NotFound: there is no such folder, or no config.json in it.
         Invalid: it is not a regular file, not JSON, or not a spec. Exhausted: more than 4 MiB.
     """
+    return Spec.from_json(_document(folder), CONFIG)
+
+
+def read_annotation(folder: str, name: str) -> str:
+    """One annotation of the bundle in `folder`, "" where it is not there; what else its spec says is not looked at.
+
+    Raises:
+        As `read_bundle`, but for what is not a spec.
+    """
+    document = _document(folder)
+    annotations = document.get("annotations") if isinstance(document, dict) else None
+    value = annotations.get(name) if isinstance(annotations, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def _document(folder: str) -> object:
     try:
         fd = _open(folder)
     except ValueError as error:
@@ -48,7 +64,7 @@ def read_bundle(folder: str) -> Spec:
         os.close(fd)
     if len(data) > MAX_CONFIG:
         raise Exhausted(f"{what} has more than {MAX_CONFIG} bytes")
-    return Spec.from_json(strictjson.loads(data, what=what, limit=MAX_CONFIG), CONFIG)
+    return strictjson.loads(data, what=what, limit=MAX_CONFIG)
 
 
 def _open(folder: str) -> int:

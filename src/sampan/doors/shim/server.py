@@ -14,7 +14,7 @@ import os
 import time
 
 from sampan.container import control
-from sampan.container.bundle import read_bundle
+from sampan.container.bundle import read_annotation
 from sampan.core.errors import SampanError, Unavailable, from_os_error
 from sampan.doors.shim import messages
 from sampan.doors.shim.connections import Server
@@ -50,7 +50,7 @@ def address_for(wish: Wish, *, is_warm: bool) -> str:
     Raises:
         SampanError: the bundle cannot be read, or the server not be started.
     """
-    folder = folder_of(wish, read_bundle(wish.bundle).annotations.get(SANDBOX_ID) or wish.id)
+    folder = folder_of(wish, read_annotation(wish.bundle, SANDBOX_ID) or wish.id)
     address = f"unix://{folder}/{SOCKET}"
     if len(address) > MOST_ADDRESS:
         raise Unavailable(
