@@ -49,8 +49,11 @@ def desk(tmp_path):
 
 
 def until(condition):
-    while not condition():
+    for _ in range(3000):
+        if condition():
+            return
         time.sleep(0.01)
+    raise AssertionError("it never came to be")
 
 
 def test_a_run_has_the_callers_streams_and_gives_its_exit_code(desk):
@@ -68,6 +71,9 @@ def test_containers_of_the_background_are_run_and_shown(desk):
     pid = next(int(p) for p in os.listdir("/proc") if p.isdigit() and parent(p) == desk.zygote.pid)
     os.kill(pid, signal.SIGKILL)
     until(lambda: len(desk("ps")[1].splitlines()) == 1)
+    until(
+        lambda: not os.path.exists(f"/proc/{pid}")
+    )  # the zygote has written down its end, and removed its cgroup
 
 
 def test_a_signal_ends_a_run(desk):

@@ -100,8 +100,11 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    while not condition():
+    for _ in range(3000):
+        if condition():
+            return
         time.sleep(0.01)
+    raise AssertionError("it never came to be")
 
 
 def parent(pid: int) -> int:
