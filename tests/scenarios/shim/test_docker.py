@@ -20,7 +20,8 @@ from tests import tools
 from tests.scenarios.conftest import Daemon, free_port, needs, until
 from tests.scenarios.oci.conftest import Terminal, Tool, answer, says_hello
 
-from .conftest import CGROUPS, HELLO, RUNTIMES, TOOLS, WEB, Host
+from .conftest import HELLO, RUNTIMES, TOOLS, WEB, Host
+from .pods.node import close
 
 pytestmark = [*tools.needs("docker29", "containerd2"), needs("docker", "runc", "ip", "busybox")]
 SHIM = "--runtime=io.containerd.sampan.v1"
@@ -69,16 +70,6 @@ class DockerHost(Host):
         own = (" dockerd", f" {self.folder}/docker ", f" {self.folder}/exec/netns/default ")
         return [entry for entry in super().left() if not any(words in entry for words in own)]
 
-    def close(self) -> None:
-        """Ends dockerd, and removes everything of this machine."""
-        if self.daemon is not None:
-            self.daemon.end()
-        until(lambda: not self._processes(), 30)
-        for cgroup in CGROUPS.glob(f"*/{self.name}"):
-            cgroup.rmdir()
-        subprocess.run(["ip", "link", "delete", self.name], stderr=subprocess.DEVNULL)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
 
 @pytest.fixture(scope="module")
 def machine(shim_images: list[Path]) -> Iterator[DockerHost]:
@@ -95,7 +86,7 @@ def machine(shim_images: list[Path]) -> Iterator[DockerHost]:
         until(lambda: not machine.left(), 15)
     finally:
         left = machine.left()
-        machine.close()
+        close(machine, machine.name)
     assert left == []
 
 

@@ -136,13 +136,7 @@ class Node(Host):
 
     def close(self) -> None:
         """Ends containerd, and removes everything of this node."""
-        if self.daemon is not None:
-            self.daemon.end()
-        until(lambda: not self._processes(), 30)
-        for cgroup in CGROUPS.glob(f"*/{self.name}"):  # the pods' parent, which is the kubelet's
-            cgroup.rmdir()
-        subprocess.run(["ip", "link", "delete", self.bridge], stderr=subprocess.DEVNULL)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        close(self, self.bridge)
 
     def apply(self, name: str) -> Pod:
         """Runs what a manifest asks for, as a kubelet does: its pod, and all of its containers."""
@@ -156,6 +150,27 @@ class Node(Host):
         for container in spec["containers"]:
             pod.run(**container)
         return pod
+
+
+def close(host: Host, bridge: str) -> None:
+    """Removes a machine and its bridge, also where a test failed and its containers still run."""
+    if host.daemon is not None:
+        host.daemon.end()
+    for pid in host._processes():
+        try:
+            if Path(f"/proc/{pid}/comm").read_text() != "sampan-zygote\n":  # that one ends by itself
+                os.kill(pid, signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended
+            pass
+    until(lambda: not host._processes(), 30)
+    for path in CGROUPS.glob(f"*/{host.name}"):  # the containers' parent, which is the kubelet's
+        for cgroup, _, _ in os.walk(path, topdown=False):
+            Path(cgroup).rmdir()
+    subprocess.run(["ip", "link", "delete", bridge], stderr=subprocess.DEVNULL)
+    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+        if f"{host.folder}/" in line:
+            subprocess.run(["umount", "-l", line.split()[1]], check=False)
+    shutil.rmtree(host.folder, ignore_errors=True)
 
 
 class Container:
