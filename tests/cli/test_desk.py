@@ -44,6 +44,7 @@ class Desk:
 def desk(tmp_path):
     desk = Desk(tmp_path)
     yield desk
+    until(lambda: not descendants(desk.zygote.pid))  # it removes what its children leave
     desk.zygote.kill()
     desk.zygote.wait()
 
