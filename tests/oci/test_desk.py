@@ -292,14 +292,37 @@ def test_more_launchers_than_slots_all_come_to_their_end(desk: Desk) -> None:
 
 def test_slots_whose_launchers_are_gone_are_free_again(desk: Desk) -> None:
     for slot in range(8):
-        taken = desk.folder / f"{slot}.taken"
-        taken.touch()
-        os.utime(taken, (0, 0))
+        (desk.folder / f"{slot}.taken").write_text(f"{2**22 + 1}\n")
     bundle = str(desk.oci.bundle("/app.wasm", "echo"))
     assert left_to_python(*desk("run", "-b", bundle, desk.oci.new_id()))
-    (desk.folder / "in").write_bytes(b"\n")
     until(lambda: not list(desk.folder.glob("*.taken")))
     assert desk("run", "-b", bundle, desk.oci.new_id())[0] == 0
+
+
+def test_a_slot_whose_launcher_is_there_stays_its_own(desk: Desk) -> None:
+    for slot in range(8):
+        (desk.folder / f"{slot}.taken").write_text(f"{os.getpid()}\n")
+    bundle = str(desk.oci.bundle("/app.wasm", "echo"))
+    for _ in range(2):
+        assert left_to_python(*desk("run", "-b", bundle, desk.oci.new_id()))
+    assert len(list(desk.folder.glob("*.taken"))) == 8
+
+
+@pytest.mark.parametrize("shell", [[], ["/bin/bash", "--posix"], ["/usr/bin/busybox", "sh"]])
+@pytest.mark.parametrize("fd", [0, 1, 2])
+def test_a_caller_without_a_standard_descriptor_does_it_by_itself(
+    desk: Desk, shell: list[str], fd: int
+) -> None:
+    desk.shell = shell
+
+    def alter() -> None:
+        resource.setrlimit(*LIMIT)
+        os.close(fd)
+
+    code, out, err = desk("run", "-b", str(desk.oci.bundle("/app.wasm", "echo")), "x", preexec_fn=alter)
+    assert "descriptor" not in err and list(desk.folder.glob("*.taken")) == []
+    if fd != 2:  # bash opens /dev/null in the place of a standard error that is closed
+        assert left_to_python(code, out, err)
 
 
 def test_a_desk_that_was_removed_harms_nobody(desk: Desk) -> None:

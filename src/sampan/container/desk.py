@@ -6,7 +6,7 @@ A launcher is a shell script: all that it can do is open, read and write. So the
                 file's own time, too: a launcher looks in /proc whether that process is there, and compares the times
     in          a FIFO that takes a line for each command: SLOT PID COUNT MODULE
     0 .. 7      slots: FIFOs that bring the answer
-    0.taken     made by a launcher, exclusively: the slot is its own
+    0.taken     made by a launcher, exclusively, with its process id in it: the slot is its own
 
 PID is the launcher, which has the slot open as descriptor 8 and its standard ones as 4, 5 and 6; the last COUNT words
 of its command line are the command's, and MODULE's `main` is what runs it, with the launcher's descriptors, folder and
@@ -21,11 +21,11 @@ import _signal
 import gc
 import os
 import sys
-import time
 
 from sampan.container.vintage import vintage
 from sampan.core.errors import Precondition, SampanError
 from sampan.linux import callers, durable
+from sampan.linux.files import read_file
 from sampan.linux.privileges import close_from
 from sampan.linux.processes import start_time
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 SLOTS = tuple("01234567")
 LAUNCHERS_END, LAUNCHERS_STANDARD = 8, (4, 5, 6)
-STALE_SECONDS = 10.0
 MODULES = ("sampan.doors.", ".warm")
 """How the names of the modules that may be asked for begin and end."""
 
@@ -121,10 +120,10 @@ class Desk:
         """Frees the slots whose launchers ended before they wrote a line."""
         for name in list(self._slots):
             try:
-                taken = os.stat(f"{self._folder}/{name}.taken").st_mtime
-            except FileNotFoundError:
+                pid = read_file(f"{self._folder}/{name}.taken").decode("ascii", "replace").strip()
+            except OSError:  # it is free
                 continue
-            if time.time() - taken > STALE_SECONDS:
+            if pid and not os.path.exists(f"/proc/{pid}"):
                 self._free(name)
 
 

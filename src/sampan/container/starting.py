@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sampan.core.spec.runtime import Spec
 
 RECORD_SECONDS = 2.0
+ZYGOTE_SECONDS = 30.0
 
 
 def start_here(entry: Entry, roots: Roots, mode: str) -> int:
@@ -135,7 +136,9 @@ def start(entry: Entry, roots: Roots, mode: str = stdio.CAPTURE) -> None:
             control.receive(connection)
         except OSError as error:
             os.close(ours)
-            raise Unavailable(f"the zygote went away: {error.strerror}", fix="try again") from error
+            raise Unavailable(
+                f"the zygote went away: {error.strerror or 'it does not answer'}", fix="try again"
+            ) from error
         finally:
             os.close(theirs)
             connection.close()
@@ -190,16 +193,23 @@ def connect_to_zygote(roots: Roots) -> control.Socket:
     durable.make_dir(roots.run, 0o711)
     for _ in range(3):
         try:
-            connection = control.connect(roots.run, "zygote")
+            connection = control.connect(roots.run, "zygote", ZYGOTE_SECONDS)
         except Precondition:
             _start_zygote(roots)
             continue
         if not is_outdated(f"{roots.run}/desk"):
             return connection
-        control.send(connection, {"do": "retire"})
-        control.receive(connection)
-        connection.close()
-    raise Unavailable("the zygote does not start", fix=f"look whether {roots.run} can be written")
+        try:
+            control.send(connection, {"do": "retire"})
+            control.receive(connection)
+        except OSError:  # it went away just now, or does not answer
+            pass
+        finally:
+            connection.close()
+    raise Unavailable(
+        "the zygote does not start",
+        fix=f"look whether {roots.run} can be written, and whether one is stopped",
+    )
 
 
 _ZYGOTE = """

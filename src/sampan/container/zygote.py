@@ -26,6 +26,7 @@ from sampan.container.restarts import wants_restart
 from sampan.container.spaces import spaces_of
 from sampan.container.starter import Starter, conversation
 from sampan.container.store import Containers
+from sampan.container.vintage import vintage
 from sampan.core.errors import SampanError
 from sampan.core.record import Record
 from sampan.core.roots import Roots
@@ -57,6 +58,7 @@ class Zygote:
         self._server: control.Socket | None = control.listen(roots.run, NAME)
         self._containers = Containers(roots)
         self._idle = idle
+        self._vintage = vintage()
         self._children: dict[int, tuple[str, float]] = {}
         self._due: dict[str, float] = {}
         self._delays: dict[str, float] = {}
@@ -165,12 +167,18 @@ class Zygote:
         self._children[pid] = (container_id, time.monotonic())
 
     def _fork_server(self, client: control.Socket, request: dict[str, Any], fds: list[int]) -> None:
-        """Forks a process in which a door's `serve` has the wish and the descriptors; {} when it has begun."""
+        """Forks a process in which a door's `serve` has the wish and the descriptors; answers {} once it has begun.
+
+        Where that cannot be, there is no answer: the client forks by itself.
+        """
         module = str(request.get("module"))
-        if not module.startswith(DOORS):
+        try:
+            if not module.startswith(DOORS) or vintage() != self._vintage:
+                return
+            __import__(module)
+            pid = os.fork()
+        except Exception:  # an installation that is not whole, or no room for a process
             return
-        __import__(module)
-        pid = os.fork()
         if pid:
             self._children[pid] = ("", time.monotonic())
             return
@@ -220,6 +228,8 @@ class Zygote:
                     self._hand_over(container_id)
                     continue
                 self._restart(self._containers.find(container_id))
+            except OSError:  # the zygote that is there now went away: there will be another one
+                self._due[container_id] = now + FIRST_DELAY
             except SampanError:
                 continue
 

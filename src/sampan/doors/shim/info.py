@@ -5,9 +5,10 @@ from __future__ import annotations
 import sampan
 from sampan.doors.shim.messages import Pair, RuntimeInfo, RuntimeVersion
 
-NAME = "io.containerd.sampan.v1"
 
-
-def runtime_info() -> RuntimeInfo:
+def runtime_info(runtime: str) -> RuntimeInfo:
+    """The document for a shim of this name."""
     annotations = [Pair("sampan.workloads", "wasm module, wasm component, linux")]
-    return RuntimeInfo(NAME, RuntimeVersion(sampan.__version__), annotations=annotations)
+    return RuntimeInfo(
+        f"io.containerd.{runtime}.v1", RuntimeVersion(sampan.__version__), annotations=annotations
+    )

@@ -47,7 +47,7 @@ def main(argv: list[str], *, is_warm: bool = False) -> int:
         elif "info" in flags:
             from sampan.doors.shim.info import runtime_info
 
-            _print(runtime_info().encode())
+            _print(runtime_info(runtime_of(argv[0])).encode())
         elif operands == ["start"]:
             wish = _wish(argv[0], flags, os.environ)
             if not is_warm:

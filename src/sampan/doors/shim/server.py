@@ -1,8 +1,8 @@
 """The server of a pod's tasks: found or made for a `start`, and there until the last task is gone.
 
 Whoever holds the lock in the pod's folder serves. A `start` that finds a server tells it which task will come, so that
-it does not leave just then; one that finds none forks it: nobody's child, with nothing of the program that containerd
-waits for. The socket listens before the fork, so `start` need not wait for it.
+it does not leave just then; one that finds none has it forked: by the zygote where there is one, else by itself, with
+nothing of the program that containerd waits for. The socket listens before the fork, so `start` need not wait for it.
 """
 
 from __future__ import annotations
