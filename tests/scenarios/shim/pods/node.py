@@ -136,6 +136,8 @@ class Node(Host):
 
     def close(self) -> None:
         """Ends containerd, and removes everything of this node."""
+        if self.daemon is not None:
+            self.crictl("rmp", "-af")
         close(self, self.bridge)
 
     def apply(self, name: str) -> Pod:
@@ -156,16 +158,20 @@ def close(host: Host, bridge: str) -> None:
     """Removes a machine and its bridge, also where a test failed and its containers still run."""
     if host.daemon is not None:
         host.daemon.end()
-    for pid in host._processes():
+    groups = [
+        Path(group) for path in CGROUPS.glob(f"*/{host.name}") for group, _, _ in os.walk(path, topdown=False)
+    ]
+    inside = {int(pid) for group in groups for pid in (group / "cgroup.procs").read_text().split()}
+    for pid in inside.union(host._processes()):
         try:
             if Path(f"/proc/{pid}/comm").read_text() != "sampan-zygote\n":  # that one ends by itself
                 os.kill(pid, signal.SIGKILL)
         except (FileNotFoundError, ProcessLookupError):  # it has just ended
             pass
     until(lambda: not host._processes(), 30)
-    for path in CGROUPS.glob(f"*/{host.name}"):  # the containers' parent, which is the kubelet's
-        for cgroup, _, _ in os.walk(path, topdown=False):
-            Path(cgroup).rmdir()
+    for group in groups:  # the containers' parent, too, which is the kubelet's
+        until(lambda procs=group / "cgroup.procs": not procs.read_text())
+        group.rmdir()
     subprocess.run(["ip", "link", "delete", bridge], stderr=subprocess.DEVNULL)
     for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
         if f"{host.folder}/" in line:
