@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import _socket
 import os
-import time
 
 from sampan.container import control, remains, stdio, walls
+from sampan.container.files import running_now
 from sampan.container.hostfiles import give_names
 from sampan.container.launch import Run, begin, warm_up
 from sampan.container.linuxdefaults import UMASK
 from sampan.container.linuxruntime import LinuxRuntime
-from sampan.container.process import PATIENCE, identity
-from sampan.container.records import Running
 from sampan.container.spaces import FILES, spaces_of
 from sampan.container.supervisor import Supervisor
 from sampan.core.errors import NotFound, SampanError, Unavailable, from_os_error
@@ -31,7 +29,7 @@ from sampan.linux.namespaces import NEWNS, NEWUSER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.container.process import Files, Wish
+    from sampan.container.files import Files, Wish
     from sampan.container.starter import Starter
     from sampan.container.store import Entry
     from sampan.core.roots import Roots
@@ -68,19 +66,9 @@ def prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fil
     root, spaces = _world_of(pid)
     cgroup = Cgroup(container.id)
     began = processes.start_time(pid)
-    files.write_running(
-        Running(
-            os.getpid(),
-            processes.start_time(os.getpid()),
-            processes.boot_id(),
-            time.time_ns(),
-            cgroup=cgroup.path,
-            spaces={str(flag): identity(fd) for flag, fd in spaces.items()},
-            root=identity(root),
-            linux_pid=pid,
-            linux_start=began,
-        )
-    )
+    running = running_now(os.getpid(), cgroup, root, spaces)
+    running.linux_pid, running.linux_start = pid, began
+    files.write_running(running)
     warm_up()
     is_awaited = wish.mode == stdio.ATTACHED
     if not is_awaited:
@@ -104,7 +92,7 @@ def prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fil
     }
     supervisor = Supervisor(run, signals, ends, files.log, files.server, answers)
     supervisor.pass_signals(pass_on)
-    return Run(supervisor, files.exit, Limits(), PATIENCE if is_awaited else 0.0)
+    return Run(supervisor, files.exit, Limits(), wish.patience)
 
 
 def _start(runtime: LinuxRuntime, pid: int) -> None:

@@ -6,8 +6,8 @@ import os
 import time
 
 from sampan.container import console, control, stdio, walls, workload
+from sampan.container.files import Wish, identity
 from sampan.container.launch import Run, begin, launch, warm_up
-from sampan.container.process import Wish, identity
 from sampan.container.reaper import ended
 from sampan.container.records import Exit
 from sampan.container.spaces import Spaces, own_namespaces

@@ -6,54 +6,29 @@ needs: its log, its control socket, its exit record.
 
 from __future__ import annotations
 
-import os
 import time
 
 from sampan.container import console, control, stdio, walls, workload
+from sampan.container.files import Files, running_now
 from sampan.container.hooks import run_hooks
 from sampan.container.launch import Run, begin, launch, warm_up, write_record
-from sampan.container.logs import MAX_FILE, LogWriter
-from sampan.container.records import Exit, Running
+from sampan.container.records import Exit
 from sampan.container.starter import Starter, own_pid
 from sampan.container.status import cgroup_of, state_document
 from sampan.container.supervisor import Supervisor
-from sampan.core import strictjson
-from sampan.core.record import Record
-from sampan.linux.processes import boot_id, set_command_line, start_time
+from sampan.linux.processes import set_command_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from sampan.container.files import Wish
     from sampan.container.store import Entry
     from sampan.core.errors import SampanError
     from sampan.core.roots import Roots
     from sampan.core.spec.runtime import Spec
     from sampan.engine.grants import PortMap
     from sampan.engine.program import Program
-
-PATIENCE = 10.0
-
-
-class Wish(Record):
-    """How a container process is to start.
-
-    Attributes:
-        mode: one of `stdio`'s. gated: whether the workload waits for `start` once everything else stands.
-        console_fd: a connection to the console socket, -1 for none. preserved: how many descriptors from 3 up stay
-            open for it.
-    """
-
-    mode: str
-    gated: bool = False
-    console_fd: int = -1
-    preserved: int = 0
-
-    @property
-    def kept(self) -> list[int]:
-        """The caller's descriptors that the process keeps."""
-        console_fd = [self.console_fd] if self.console_fd >= 0 else []
-        return [*range(3, 3 + self.preserved), *console_fd]
 
 
 def main(entry: Entry, roots: Roots, wish: Wish, report: int) -> NoReturn:
@@ -118,19 +93,9 @@ def _prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fi
     _run_hooks_of_creation(entry, spec, starter, pid)
     ends = _arrange_output(container.keep_stdin, spec, wish)
     spaces = world.spaces.open()
-    files.write_running(
-        Running(
-            pid,
-            start_time(pid),
-            boot_id(),
-            time.time_ns(),
-            world.missing,
-            sorted(world.absent),
-            cgroup.path,
-            {str(flag): identity(fd) for flag, fd in spaces.items()},
-            identity(world.root),
-        )
-    )
+    running = running_now(pid, cgroup, world.root, spaces)
+    running.missing, running.absent = world.missing, sorted(world.absent)
+    files.write_running(running)
     if wish.gated:
         starter.stands()
     program = loaded or workload.load(source, world, roots)
@@ -163,36 +128,7 @@ def _prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fi
         answers,
         open_gate if wish.gated else None,
     )
-    patience = PATIENCE if wish.mode == stdio.ATTACHED else 0.0
-    return Run(supervisor, files.exit, grants.limits, patience, lasting=entry.lasting)
-
-
-class Files:
-    """The container's own files, open from before anything takes away the way to them.
-
-    Attributes:
-        exit: takes the exit record. log: None where nothing is captured. server: the control socket.
-    """
-
-    def __init__(self) -> None:
-        self.exit = self._running = self._begun = -1
-        self.log: LogWriter | None = None
-        self.server: control.Socket | None = None
-
-    def open(self, entry: Entry, wish: Wish, spec: Spec) -> None:
-        self.exit = entry.open_exit()
-        self.log = LogWriter(entry.folder, _log_limit(spec)) if wish.mode != stdio.INHERIT else None
-        self.server = control.listen(entry.folder)
-        self._running = entry.open_running()
-        self._begun = entry.open_begun() if wish.gated else -1
-
-    def write_running(self, running: Running) -> None:
-        os.write(self._running, strictjson.dumps(running))
-        os.close(self._running)
-
-    def write_begun(self) -> None:
-        os.write(self._begun, b"!")
-        os.close(self._begun)  # or a workload could take back that it has begun
+    return Run(supervisor, files.exit, grants.limits, wish.patience, lasting=entry.lasting)
 
 
 def _arrange_output(keep_stdin: bool, spec: Spec, wish: Wish) -> stdio.Ends:
@@ -219,17 +155,3 @@ def _run_start_hooks(entry: Entry, spec: Spec, world: walls.World, pid: int) -> 
     if hooks:
         state = state_document(entry, "created", pid, spec.annotations)
         run_hooks("startContainer", hooks, state, lambda: walls.become_user(world))
-
-
-def _log_limit(spec: Spec) -> int:
-    """How large a file of the log becomes: the process's own limit on files is one for its log too."""
-    limits = spec.process.rlimits if spec.process is not None else []
-    return min(
-        [MAX_FILE, *(limit.soft for limit in limits if limit.type == "RLIMIT_FSIZE" and limit.soft > 0)]
-    )
-
-
-def identity(fd: int) -> str:
-    """What an open file is, whoever handed it over: its device and inode."""
-    state = os.fstat(fd)
-    return f"{state.st_dev}:{state.st_ino}"

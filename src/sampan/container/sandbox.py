@@ -7,22 +7,19 @@ or to load: no engine and no pause image are needed. SIGTERM and SIGINT end it, 
 from __future__ import annotations
 
 import os
-import time
 
 from sampan.container import stdio, walls
+from sampan.container.files import running_now
 from sampan.container.launch import Run, begin, warm_up
-from sampan.container.process import identity
-from sampan.container.records import Running
 from sampan.container.starter import own_pid
 from sampan.container.status import cgroup_of
 from sampan.container.supervisor import Supervisor
 from sampan.core.errors import Unimplemented
 from sampan.engine.grants import Ending, Limits
-from sampan.linux.processes import boot_id, start_time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sampan.container.process import Files, Wish
+    from sampan.container.files import Files, Wish
     from sampan.container.starter import Starter
     from sampan.container.store import Entry
 
@@ -49,20 +46,9 @@ def prepare(entry: Entry, wish: Wish, starter: Starter, files: Files) -> Run:
         starter.ask("hooks")
     pid = own_pid()
     stdio.arrange(stdio.NOWHERE, keep_stdin=False, terminal=False)
-    spaces = {str(flag): identity(fd) for flag, fd in world.spaces.open().items()}
-    files.write_running(
-        Running(
-            pid,
-            start_time(pid),
-            boot_id(),
-            time.time_ns(),
-            world.missing,
-            sorted(world.absent),
-            cgroup.path,
-            spaces,
-            identity(world.root),
-        )
-    )
+    running = running_now(pid, cgroup, world.root, world.spaces.open())
+    running.missing, running.absent = world.missing, sorted(world.absent)
+    files.write_running(running)
     starter.stands()
     warm_up()
     walls.enter_root(world)

@@ -55,8 +55,9 @@ def _fork(
 ) -> tuple[int, int]:
     """Forks the container's process: its pid, and our end of the conversation with it."""
     from sampan.container import process
+    from sampan.container.files import Wish
 
-    wish = process.Wish(mode, gated, console_fd, preserved)
+    wish = Wish(mode, gated, console_fd, preserved)
     ours, theirs = conversation()
     try:
         pid = spaces_of(entry.container, entry.spec).fork()

@@ -20,6 +20,7 @@ from sampan.container import control, process, stdio, walls, workload
 from sampan.container.desk import Desk
 from sampan.container.ending import discard
 from sampan.container.events import publish_container
+from sampan.container.files import Wish
 from sampan.container.launch import warm_up
 from sampan.container.reaper import conclude, wait_status_of
 from sampan.container.restarts import wants_restart
@@ -163,7 +164,7 @@ class Zygote:
             Starter(os.dup(report)).failed(error)
             return
         if pid == 0:
-            process.main(entry, self._roots, process.Wish(mode), report)
+            process.main(entry, self._roots, Wish(mode), report)
         self._children[pid] = (container_id, time.monotonic())
 
     def _fork_server(self, client: control.Socket, request: dict[str, Any], fds: list[int]) -> None:
