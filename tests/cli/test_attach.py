@@ -133,3 +133,10 @@ def test_a_container_that_is_killed_ends_attach(harbour: Harbour) -> None:
     attached.communicate()
     assert attached.returncode == 137
     until(lambda: not harbour.ok("ps", "-q"))
+
+
+def test_when_a_run_at_a_terminal_returns_its_name_is_free_again(harbour: Harbour) -> None:
+    for _ in range(3):
+        terminal = Terminal(harbour, "run", "--rm", "-it", "--name", NAME, harbour.image(), "exit", "3")
+        assert terminal.end() == 3
+        assert harbour.ok("ps", "-aq") == ""

@@ -138,6 +138,13 @@ def remove(entry: Entry, roots: Roots, *, force: bool = False) -> None:
         discard(entry, roots)
 
 
+def wait_removed(entry: Entry) -> None:
+    """Waits until the zygote has removed a container that goes when it ends; a zygote that is gone is not waited for."""
+    deadline = time.monotonic() + RECORD_SECONDS
+    while os.path.exists(entry.folder) and time.monotonic() < deadline:
+        time.sleep(0.002)
+
+
 def remove_broken(container_id: str, roots: Roots) -> None:
     """Removes a container whose documents cannot be read, and ends what still runs of it.
 

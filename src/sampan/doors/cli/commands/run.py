@@ -71,6 +71,8 @@ def _in_foreground(context: Context, entry: Entry, wishes: session.Wishes) -> in
     starting.start(entry, roots, stdio.ATTACHED)
     _mention_missing(context, entry)
     ended = session.Session(entry, roots, wishes).run()
+    if container.auto_remove and ended is not None:
+        ending.wait_removed(entry)  # its name is free when we return
     return 0 if ended is None else ended
 
 
