@@ -139,7 +139,7 @@ def remove(entry: Entry, roots: Roots, *, force: bool = False) -> None:
 
 
 def wait_removed(entry: Entry) -> None:
-    """Waits until the zygote has removed a container that goes when it ends; a zygote that is gone is not waited for."""
+    """Waits, but not for a zygote that is gone, until a container that goes when it ends has been removed."""
     deadline = time.monotonic() + RECORD_SECONDS
     while os.path.exists(entry.folder) and time.monotonic() < deadline:
         time.sleep(0.002)
