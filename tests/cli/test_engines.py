@@ -150,6 +150,55 @@ def test_an_engine_that_fails_when_it_is_asked_is_an_error_that_names_it(sampan,
     assert code != 0 and err.count("\n") == 1 and "the engine tape cannot be loaded" in err
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("return None", "gave None, which is no ending"),
+        ('return Ending(300, "exited")', "which is no ending"),
+        ('return Ending(-1, "exited")', "which is no ending"),
+        ('return Ending("1", "exited")', "which is no ending"),
+        ("raise SystemExit(3)", "failed: SystemExit: 3"),
+        ("1 / 0", "failed: ZeroDivisionError"),
+    ],
+)
+def test_a_run_that_does_not_end_as_it_should_names_the_engine(sampan, body, said):
+    engine = sampan.packages / "tape_engine.py"
+    run = "def run(self, grants, on_bind=None):"
+    engine.write_text(engine.read_text().replace(run, f"{run}\n        {body}"))
+    code, _, err = sampan.tape(COUNTING)
+    assert code == 125 and "the engine tape" in err and said in err
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "said"),
+    [
+        ("compile(self, source)", "return None", "its compile gave NoneType, not bytes"),
+        ("load(self, code, entry, name)", "return None", "its load gave NoneType, which does not run"),
+        ("load(self, code, entry, name)", "raise SystemExit(1)", "SystemExit"),
+        ("handles(self, head, name)", "raise KeyError('x')", "the engine tape cannot be loaded: KeyError"),
+    ],
+)
+def test_rubbish_from_an_engine_is_one_sentence_that_names_it(sampan, method, body, said):
+    engine = sampan.packages / "tape_engine.py"
+    engine.write_text(engine.read_text().replace(f"def {method}:", f"def {method}:\n        {body}"))
+    code, _, err = sampan.tape(COUNTING)
+    assert code != 0 and err.count("\n") == 1 and "tape" in err and said in err
+
+
+def test_an_engine_that_exits_when_it_is_imported_is_not_ours_to_blame(sampan):
+    engine = sampan.packages / "tape_engine.py"
+    engine.write_text("raise SystemExit(3)\n")
+    code, _, err = sampan.tape(COUNTING)
+    assert code != 0 and "the engine tape cannot be loaded: SystemExit: 3" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["", "../up", "sp ace", "a\tb"])
+def test_odd_names_are_no_engines(sampan, name):
+    sampan.installs(f"{name} = tape_engine:engine", "good-1.x_y = tape_engine:engine")
+    err = sampan.tape(COUNTING)[2]
+    assert "there are: wasmtime, good-1.x_y" in err
+
+
 def test_other_groups_are_no_engines(sampan):
     sampan.installs("tape = tape_engine:engine", section="other.engines")
     assert "there is no engine 'tape'" in sampan.tape(COUNTING)[2]

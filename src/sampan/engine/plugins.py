@@ -11,12 +11,14 @@ import os
 import sys
 
 from sampan.core.errors import Invalid, NotFound, Precondition, SampanError, Unimplemented, from_os_error
+from sampan.engine.grants import Ending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
     from sampan.engine.cache import CodeCache
+    from sampan.engine.grants import Grants, OnBind
     from sampan.engine.program import Program
 else:
     Protocol = object
@@ -25,6 +27,8 @@ GROUP = "sampan.engines"
 OWN = "wasmtime"
 HEAD = 512
 MOST_SOURCE = 1 << 30
+STRANGERS = (Exception, SystemExit, KeyboardInterrupt)
+"""What code that is not ours may raise."""
 
 
 class Plugin(Protocol):
@@ -83,8 +87,9 @@ def _engines_of(path: str) -> list[tuple[str, str]]:
         if line.startswith("["):
             section = line.strip("[]").strip()
         elif section == GROUP and "=" in line and not line.startswith("#"):
-            name, place = line.split("=", 1)
-            engines.append((name.strip(), place.strip()))
+            name, place = map(str.strip, line.split("=", 1))
+            if name and name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+                engines.append((name, place))
     return engines
 
 
@@ -106,12 +111,12 @@ def find(name: str) -> Plugin:
         found = sys.modules[module]
         for attribute in filter(None, attributes.split(".")):
             found = getattr(found, attribute)
-    except Exception as error:  # a stranger's package
+    except STRANGERS as error:
         raise _broken(name, error) from error
     return found
 
 
-def _broken(engine: str, error: Exception) -> Precondition:
+def _broken(engine: str, error: BaseException) -> Precondition:
     return Precondition(
         f"the engine {engine} cannot be loaded: {type(error).__name__}: {error}",
         fix="install its package again, or report it to its authors",
@@ -127,7 +132,7 @@ def check_handles(engine: str, fd: int, name: str) -> None:
     plugin = find(engine)
     try:
         handles = plugin.handles(os.pread(fd, HEAD, 0), name)
-    except Exception as error:  # a stranger's code
+    except STRANGERS as error:
         raise _broken(engine, error) from error
     if not handles:
         raise Unimplemented(f"{name} is nothing that the engine {engine} runs", exit_code=126)
@@ -141,17 +146,39 @@ def load(engine: str, fd: int, entry: str, cache: CodeCache, name: str) -> Progr
     """
     plugin = find(engine)
     try:
-        return plugin.load(_code(plugin, engine, fd, cache), entry, name)
+        program = plugin.load(_code(plugin, engine, fd, cache, name), entry, name)
+        if not callable(getattr(program, "run", None)):
+            raise TypeError(f"its load gave {type(program).__name__}, which does not run")
+        return _Checked(engine, program)
     except SampanError:
         raise
     except OSError as error:
         raise from_os_error(error, f"read {name}") from error
-    except Exception as error:  # a stranger's code
+    except STRANGERS as error:
         text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         raise Invalid(f"{name} cannot be loaded by the engine {engine}: {text}", exit_code=126) from error
 
 
-def _code(plugin: Plugin, engine: str, fd: int, cache: CodeCache) -> bytes:
+class _Checked:
+    """A stranger's program: whatever it does, how it ended is an exit code and a text."""
+
+    def __init__(self, engine: str, program: Program) -> None:
+        self.kind = str(getattr(program, "kind", engine))
+        self._engine = engine
+        self._program = program
+
+    def run(self, grants: Grants, on_bind: OnBind | None = None) -> Ending:
+        try:
+            ending = self._program.run(grants, on_bind)
+            if isinstance(ending, Ending) and isinstance(ending.code, int) and 0 <= ending.code <= 255:
+                return Ending(ending.code, str(ending.reason), str(ending.message))
+            problem = f"gave {ending!r}, which is no ending"
+        except STRANGERS as error:
+            problem = f"failed: {type(error).__name__}: {error}"
+        return Ending(125, "error", f"sampan: the engine {self._engine} {problem[:500]}")
+
+
+def _code(plugin: Plugin, engine: str, fd: int, cache: CodeCache, name: str) -> bytes:
     """The compiled code, from the cache or from the engine."""
     fingerprint = " ".join(f"{engine} {plugin.version}".split())
     digest = cache.digest(fd)
@@ -161,7 +188,9 @@ def _code(plugin: Plugin, engine: str, fd: int, cache: CodeCache) -> bytes:
             return cache.content(found, digest, fingerprint)
         finally:
             os.close(found)
-    code = plugin.compile(_read(fd))
+    code = plugin.compile(_read(fd, name))
+    if not isinstance(code, bytes):
+        raise TypeError(f"its compile gave {type(code).__name__}, not bytes")
     if digest is not None:
         copy = os.memfd_create("code", os.MFD_CLOEXEC)
         try:
@@ -173,10 +202,10 @@ def _code(plugin: Plugin, engine: str, fd: int, cache: CodeCache) -> bytes:
     return code
 
 
-def _read(fd: int) -> bytes:
+def _read(fd: int, name: str) -> bytes:
     size = os.fstat(fd).st_size
     if size > MOST_SOURCE:
-        raise Invalid(f"it is larger than {MOST_SOURCE} bytes", exit_code=126)
+        raise Invalid(f"{name} is larger than {MOST_SOURCE} bytes", exit_code=126)
     data = b""
     while part := os.pread(fd, size - len(data) + 1, len(data)):
         data += part

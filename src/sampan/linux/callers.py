@@ -90,6 +90,8 @@ def _features(pid: int) -> dict[str, str]:
         features[f"{name} namespace"] = os.readlink(f"/proc/{pid}/ns/{name}")
     features["root folder"] = os.readlink(f"/proc/{pid}/root")
     features["security label"] = _label(pid)
+    if os.geteuid() != 0:  # a plain user's containers stay in the cgroup that they are started in
+        features["cgroup"] = _read(pid, "cgroup")
     features["oom_score_adj"] = _read(pid, "oom_score_adj")
     stat = _read(pid, "stat").rpartition(")")[2].split()
     features["priority"] = " ".join(stat[PRIORITY : NICE + 1])
