@@ -140,3 +140,12 @@ def test_when_a_run_at_a_terminal_returns_its_name_is_free_again(harbour: Harbou
         terminal = Terminal(harbour, "run", "--rm", "-it", "--name", NAME, harbour.image(), "exit", "3")
         assert terminal.end() == 3
         assert harbour.ok("ps", "-aq") == ""
+
+
+def test_a_run_whose_container_is_removed_ends_as_its_process_does(harbour: Harbour) -> None:
+    for _ in range(5):
+        running = harbour.spawn("run", "--rm", "--name", NAME, harbour.image(), "sleep", "1000")
+        until(lambda: harbour("ps", "--format", "{{.Names}}").stdout.strip() == NAME)
+        harbour("rm", "-f", NAME)
+        _, err = running.communicate(timeout=60)
+        assert (running.returncode, err) == (137, b"")

@@ -8,6 +8,7 @@ import time
 from sampan.container.events import publish_container
 from sampan.container.records import Exit
 from sampan.container.remains import forget
+from sampan.core.errors import NotFound
 from sampan.linux.cgroups import Cgroup
 
 TYPE_CHECKING = False
@@ -19,12 +20,22 @@ SIGKILL = 9
 
 
 def reap(entry: Entry, roots: Roots, pid: int) -> Exit:
-    """Waits for the child that is a container's process, and concludes its run."""
+    """Waits for the child that is a container's process, and concludes its run.
+
+    Raises:
+        NotFound: somebody removed the container meanwhile; the error's exit code is that of the process.
+    """
     ending = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert ending is not None  # it waited
-    record = conclude(entry, roots, wait_status_of(ending))
-    os.waitpid(pid, 0)
-    return record
+    status = wait_status_of(ending)
+    try:
+        return conclude(entry, roots, status)
+    except NotFound as error:
+        killed = ended(status)
+        error.exit_code = killed.code if killed is not None else os.waitstatus_to_exitcode(status)
+        raise
+    finally:
+        os.waitpid(pid, 0)
 
 
 def wait_status_of(ending: os.waitid_result) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sampan.container import ending, reaper, starting, stdio
 from sampan.core.commandline import Command
-from sampan.core.errors import Invalid, SampanError
+from sampan.core.errors import Invalid, NotFound, SampanError
 from sampan.doors.cli import listing, session
 from sampan.doors.cli.creation import create
 from sampan.doors.cli.runflags import RUN_OPTIONS
@@ -65,8 +65,14 @@ def _in_foreground(context: Context, entry: Entry, wishes: session.Wishes) -> in
         pid = starting.start_here(entry, roots, stdio.INHERIT)
         _mention_missing(context, entry)
         session.wait_for_child(pid, signals, lambda number: session.pass_on(entry, roots, number))
-        code = reaper.reap(entry, roots, pid).code
-        ending.discard(entry, roots)
+        try:
+            code = reaper.reap(entry, roots, pid).code
+        except NotFound as error:  # somebody else removed it
+            return error.exit_code
+        try:
+            ending.discard(entry, roots)
+        except NotFound:  # as we would have done
+            pass
         return code
     starting.start(entry, roots, stdio.ATTACHED)
     _mention_missing(context, entry)
