@@ -12,7 +12,7 @@ help: ## Show what can be made
 
 run: $(VENV)/installed ## Install Sampan, build an image from a guest, run it
 	@$(BIN)/sampan --root $(CURDIR)/$(ROOT_STORE) build -q -t hello examples/01-hello
-	@$(BIN)/sampan --root $(CURDIR)/$(ROOT_STORE) run --rm hello from a Wasm container
+	@$(BIN)/sampan --root $(CURDIR)/$(ROOT_STORE) run --rm hello /hello.wasm from a Wasm container
 
 test: $(VENV)/test-tools ## Set up what the tests need and run them all
 	tests/setup

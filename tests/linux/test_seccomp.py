@@ -26,8 +26,9 @@ from sampan.linux.numbers import ARCHITECTURE, AUDIT_ARCHITECTURES, NUMBERS
 from sampan.linux.privileges import close_from, no_new_privileges, set_user
 
 sys.path.insert(0, str(Path(__file__).parent))
-from escapes import ATTEMPTS, attempt
 from jailed_guest import jail
+
+from escapes import ATTEMPTS, attempt
 
 TOOLBOX = Path(__file__).parents[2] / "examples/05-toolbox/toolbox.wasm"
 pytestmark = pytest.mark.skipif(not seccomp.is_available(), reason="needs a kernel with seccomp")
