@@ -55,6 +55,11 @@ class Desk:
             file.write(f"{own} {start_time(own)} {self._vintage}\n".encode())
             os.utime(file.fileno(), ns=(self._vintage, self._vintage))
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether Sampan was installed anew since: what would be imported now does not fit what is loaded."""
+        return vintage() != self._vintage
+
     def close(self) -> None:
         """Takes the desk away; who waits at it reads the end."""
         durable.remove_tree(self._folder)
@@ -93,8 +98,8 @@ class Desk:
             raise Precondition(f"{module} is no door's")
         if not os.path.samestat(os.stat(f"/proc/{pid}/fd/{LAUNCHERS_END}"), os.fstat(fd)):
             raise Precondition(f"process {pid} does not hold the slot")
-        if vintage() != self._vintage:
-            raise Precondition("Sampan was installed anew: what is imported now would not fit")
+        if self.is_outdated:
+            raise Precondition("Sampan was installed anew")
         callers.check_is_alike(pid)
 
     def _open_slot(self, name: str) -> int:
@@ -133,10 +138,7 @@ def _work(fd: int, pid: int, count: int, module: str) -> NoReturn:
     try:
         os.setsid()
         close_from(3, [fd])
-        _signal.set_wakeup_fd(-1)
-        for number in (_signal.SIGCHLD, _signal.SIGHUP):
-            _signal.signal(number, _signal.SIG_DFL)
-        _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        reset_signals()
         words = callers.stand_in(pid, LAUNCHERS_STANDARD)
         _open_streams()
         _answer(fd, b"taken %d\n" % os.getpid())
@@ -150,6 +152,14 @@ def _work(fd: int, pid: int, count: int, module: str) -> NoReturn:
     finally:
         _answer(fd, answer)
         os._exit(0)
+
+
+def reset_signals() -> None:
+    """Gives a process that the zygote has just forked the signals of a fresh interpreter."""
+    _signal.set_wakeup_fd(-1)
+    for number in (_signal.SIGCHLD, _signal.SIGHUP):
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
 
 def _open_streams() -> None:

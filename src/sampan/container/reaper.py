@@ -13,6 +13,8 @@ from sampan.linux.cgroups import Cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sampan.container.store import Entry
     from sampan.core.roots import Roots
 
@@ -36,6 +38,19 @@ def reap(entry: Entry, roots: Roots, pid: int) -> Exit:
         raise
     finally:
         os.waitpid(pid, 0)
+
+
+def endings() -> Iterator[tuple[int, int]]:
+    """The pid and the wait status of every child that has ended; each is reaped once the next one is asked for."""
+    while True:
+        try:
+            ending = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if ending is None:
+            return
+        yield ending.si_pid, wait_status_of(ending)
+        os.waitpid(ending.si_pid, 0)
 
 
 def wait_status_of(ending: os.waitid_result) -> int:

@@ -17,17 +17,16 @@ import sys
 import time
 
 from sampan.container import control, process, stdio, walls, workload
-from sampan.container.desk import Desk
+from sampan.container.desk import Desk, reset_signals
 from sampan.container.ending import discard
 from sampan.container.events import publish_container
 from sampan.container.files import Wish
 from sampan.container.launch import warm_up
-from sampan.container.reaper import conclude, wait_status_of
+from sampan.container.reaper import conclude, endings
 from sampan.container.restarts import wants_restart
 from sampan.container.spaces import spaces_of
 from sampan.container.starter import Starter, conversation
 from sampan.container.store import Containers
-from sampan.container.vintage import vintage
 from sampan.core.errors import SampanError
 from sampan.core.record import Record
 from sampan.core.roots import Roots
@@ -59,7 +58,6 @@ class Zygote:
         self._server: control.Socket | None = control.listen(roots.run, NAME)
         self._containers = Containers(roots)
         self._idle = idle
-        self._vintage = vintage()
         self._children: dict[int, tuple[str, float]] = {}
         self._due: dict[str, float] = {}
         self._delays: dict[str, float] = {}
@@ -174,7 +172,7 @@ class Zygote:
         """
         module = str(request.get("module"))
         try:
-            if not module.startswith(DOORS) or vintage() != self._vintage:
+            if not module.startswith(DOORS) or self._desk is None or self._desk.is_outdated:
                 return
             __import__(module)
             pid = os.fork()
@@ -184,8 +182,7 @@ class Zygote:
             self._children[pid] = ("", time.monotonic())
             return
         try:
-            _signal.set_wakeup_fd(-1)
-            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+            reset_signals()
             callers.take_limits(control.peer(client))
             os.environ.clear()
             os.environ.update(request["environment"])
@@ -195,17 +192,10 @@ class Zygote:
             os._exit(1)
 
     def _reap(self) -> None:
-        while True:
-            try:
-                ending = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if ending is None:
-                return
-            container_id, began = self._children.pop(ending.si_pid, ("", 0.0))
+        for pid, status in endings():
+            container_id, began = self._children.pop(pid, ("", 0.0))
             if container_id:
-                self._after(container_id, wait_status_of(ending), time.monotonic() - began)
-            os.waitpid(ending.si_pid, 0)
+                self._after(container_id, status, time.monotonic() - began)
 
     def _after(self, container_id: str, status: int, ran: float) -> None:
         try:

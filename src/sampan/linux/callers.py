@@ -11,6 +11,7 @@ import resource
 
 from sampan.core.errors import Precondition
 from sampan.linux import syscalls
+from sampan.linux.files import read_file
 from sampan.linux.processes import open_pidfd
 
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
@@ -120,11 +121,4 @@ def _strings(pid: int, name: str) -> list[str]:
 
 
 def _read(pid: int, name: str) -> str:
-    fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        data = b""
-        while part := os.read(fd, 1 << 16):
-            data += part
-        return os.fsdecode(data)
-    finally:
-        os.close(fd)
+    return os.fsdecode(read_file(f"/proc/{pid}/{name}"))

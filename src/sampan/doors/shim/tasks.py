@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from sampan.container.reaper import wait_status_of
+from sampan.container.reaper import endings
 from sampan.core.errors import Exists, NotFound, Precondition, SampanError
 from sampan.doors.shim import messages, rootfs
 from sampan.doors.shim.messages import CREATED, PAUSED, RUNNING, STOPPED, Timestamp
@@ -203,17 +203,10 @@ class Tasks:
 
     def collect(self) -> None:
         """Takes note of every child that has ended."""
-        while True:
-            try:
-                ending = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            except ChildProcessError:
-                return
-            if ending is None:
-                return
-            process = self._by_pid.pop(ending.si_pid, None)
-            if process is not None:
-                self._ended(process, wait_status_of(ending))
-            os.waitpid(ending.si_pid, 0)  # others are orphans of a container
+        for pid, status in endings():
+            process = self._by_pid.pop(pid, None)
+            if process is not None:  # others are orphans of a container
+                self._ended(process, status)
 
     def _ended(self, process: Process, wait_status: int) -> None:
         task, code = process.task, os.waitstatus_to_exitcode(wait_status)
