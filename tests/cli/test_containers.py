@@ -275,6 +275,15 @@ def test_prune_removes_what_does_not_run(harbour: Harbour) -> None:
     assert sorted(harbour.ok("ps", "-a", "--format", "{{.Names}}").split()) == ["again", "up"]
 
 
+@pytest.mark.parametrize("command", ["container", "system"])
+def test_prune_leaves_the_containers_of_pods_to_their_kubelet(harbour: Harbour, command: str) -> None:
+    kept, done = create(harbour, "kept"), create(harbour, "done")
+    record = harbour.folder_of(kept) / "container.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"pod": "0123456789abcdef"}))
+    assert done in harbour.ok(command, "prune", "-f")
+    assert harbour.ok("ps", "-a", "--format", "{{.Names}}").split() == ["kept"]
+
+
 def test_nothing_is_left(harbour: Harbour) -> None:
     """T3: after `rm`, no process, no folder, no socket of the containers; and the zygote goes by itself."""
     harbour.start("one", "sleep", "100", flags=("-v", "/anonymous", "-m", "64m"))

@@ -35,7 +35,9 @@ class Container(Record):
     bundle names; `lower` and `module` are empty. `systemd_cgroup`: its cgroup is made by systemd.
     `linux_runtime`: the path of the program that runs a Linux image; empty for WebAssembly. `engine`: the name of one
     that another package brings (see engine/plugins.py); empty for wasmtime. `sandbox`: it holds the
-    namespaces of a pod and runs nothing.
+    namespaces of a pod and runs nothing. `pod`: the id of the CRI pod sandbox whose container it is; only a kubelet
+    removes such a one. `log_path`: the file that takes its log in CRI's format, and that somebody else rotates; empty
+    for files of our own in its folder.
     `created` is in nanoseconds since 1970, `stop_timeout` in seconds. With `strict`, a wall that cannot be built
     is an error, but for those named in `waived` (see `walls`).
     """
@@ -64,6 +66,8 @@ class Container(Record):
     linux_runtime: str = ""
     sandbox: bool = False
     engine: str = ""
+    pod: str = ""
+    log_path: str = ""
 
     @property
     def short_id(self) -> str:

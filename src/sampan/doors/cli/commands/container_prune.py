@@ -31,7 +31,7 @@ def run(context: Context, args: Arguments) -> int:
 def prune(context: Context, filters: dict[str, list[str]] | None = None) -> int:
     """Removes all stopped containers and what killed commands left; prints their ids; bytes freed.
 
-    One that its restart policy is about to start again is not stopped.
+    One that its restart policy is about to start again is not stopped; those of pods are a kubelet's to remove.
 
     Raises:
         SampanError: one cannot be removed.
@@ -69,7 +69,8 @@ def _fitting(entries: list[Entry], filters: dict[str, list[str]]) -> list[Entry]
     return [
         entry
         for entry in entries
-        if has_labels(entry.container.labels, filters.get("label", []))
+        if not entry.container.pod
+        and has_labels(entry.container.labels, filters.get("label", []))
         and (border is None or entry.container.created < border)
     ]
 
