@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sampan.core.errors import Exists, Invalid, NotFound, Precondition, Unimplemented
+from sampan.core.errors import Exists, Internal, Invalid, NotFound, Precondition, Unimplemented
 from sampan.doors.shim import messages
 from sampan.doors.shim.messages import CREATED, PAUSED, RUNNING, STOPPED, TaskRequest
+from sampan.doors.shim.pod import SANDBOX_ID
 
 from .conftest import Client, Shim, until
 
@@ -137,6 +139,58 @@ def test_S8_a_client_that_goes_in_the_middle_of_create_changes_nothing(shim: Shi
     assert client.state(name).status == CREATED
     client.start(name)
     client.end(name)
+
+
+def test_a_task_that_takes_its_time_holds_up_no_other(shim: Shim) -> None:
+    """Its hook waits; meanwhile another task of the pod lives its whole life, and calls about the first wait."""
+    go = shim.folder / "go"
+
+    def slow(document: dict[str, Any]) -> None:
+        wait = f"while [ ! -e {go} ]; do sleep 0.01; done"
+        document["hooks"] = {"createContainer": [{"path": "/bin/sh", "args": ["sh", "-c", wait]}]}
+        document["annotations"] = {SANDBOX_ID: "pod"}
+
+    def same_pod(document: dict[str, Any]) -> None:
+        document["annotations"] = {SANDBOX_ID: "pod"}
+
+    first, second = shim.new_id(), shim.new_id()
+    bundle, other = shim.bundle(change=slow), shim.bundle(change=same_pod)
+    address = shim.start(first, bundle)
+    assert shim.start(second, other) == address
+    client = shim.connect(address)
+    create = client.begin("Create", messages.CreateRequest(first, str(bundle)))
+    again = client.begin("Create", messages.CreateRequest(first, str(bundle)))
+    state = client.begin("State", messages.TaskRequest(first))
+    client.create(second, other)
+    client.start(second)
+    client.end(second)
+    go.touch()
+    pid = messages.PidResponse.decode(client.answer(create)).pid
+    with pytest.raises(Exists):
+        client.answer(again)
+    assert messages.StateResponse.decode(client.answer(state)).pid == pid
+    client.start(first)
+    client.end(first)
+
+
+def test_a_task_whose_process_is_killed_on_its_way_leaves_nothing(shim: Shim) -> None:
+    """Killed while its hook waits: Create says so, and the id is free."""
+
+    def never(document: dict[str, Any]) -> None:
+        document["hooks"] = {"createContainer": [{"path": "/bin/sleep", "args": ["sleep", "1000"]}]}
+
+    bundle, name = shim.bundle(change=never), shim.new_id()
+    client = shim.connect(shim.start(name, bundle))
+    server = shim.server_pid(client)
+    create = client.begin("Create", messages.CreateRequest(name, str(bundle)))
+    children = Path(f"/proc/{server}/task/{server}/children")
+    pid = int(until(lambda: children.read_text().split()[:1])[0])
+    until(lambda: Path(f"/proc/{pid}/comm").read_text().strip() == "sampan-workload")
+    os.kill(pid, 9)
+    with pytest.raises(Internal):
+        client.answer(create)
+    with pytest.raises(NotFound):
+        client.state(name)
 
 
 @pytest.mark.parametrize("signal", [0, 65, 4000])

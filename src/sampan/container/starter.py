@@ -70,29 +70,68 @@ def conversation() -> tuple[int, int]:
     return ours.detach(), theirs.detach()
 
 
-def attend(fd: int, pid: int = 0, answers: dict[str, Callable[[int], None]] | None = None) -> int:
-    """Serves a process that starts until its last word; the pid of the process that stands. Closes `fd`.
+class Attendance:
+    """The starter's part in the conversation with a process that starts.
 
     Args:
-        pid: of the process that was forked. answers: what to do for what it asks, with its pid.
+        fd: the starter's end, which is this object's now. pid: of the process that was forked.
+        answers: what to do for what it asks, with its pid.
+
+    Attributes:
+        pid: of the process that goes on.
+    """
+
+    def __init__(self, fd: int, pid: int, answers: dict[str, Callable[[int], None]]) -> None:
+        self.fd = fd
+        self.pid = pid
+        self._answers = answers
+
+    def hear(self) -> bool:
+        """Waits for one word and serves it; whether it was the last one, and the process stands.
+
+        Raises:
+            SampanError: what stopped it.
+        """
+        try:
+            said = _read(self.fd, "the container process")
+            if "ask" in said:
+                _answer(self.fd, said, self._answers)
+                return False
+            if said.keys() == {"pid"}:
+                if self.pid:
+                    _reap(self.pid)  # it only made way for the one that goes on
+                self.pid = said["pid"]
+                return False
+            raise_if_error(said)
+        except BaseException:
+            self.close()
+            raise
+        self.close()
+        return True
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def attend(fd: int, pid: int = 0, answers: dict[str, Callable[[int], None]] | None = None) -> int:
+    """Serves a process that starts until its last word; the pid of the process that stands. Closes `fd`.
 
     Raises:
         SampanError: what stopped it.
     """
+    attendance = Attendance(fd, pid, answers or {})
+    while not attendance.hear():
+        pass
+    return attendance.pid
+
+
+def _reap(pid: int) -> None:
     try:
-        while True:
-            said = _read(fd, "the container process")
-            if "ask" in said:
-                _answer(fd, said, answers or {})
-            elif said.keys() == {"pid"}:
-                if pid:
-                    os.waitpid(pid, 0)  # it only made way for the one that goes on
-                pid = said["pid"]
-            else:
-                raise_if_error(said)
-                return pid
-    finally:
-        os.close(fd)
+        os.waitpid(pid, 0)
+    except ChildProcessError:  # somebody collects all that end
+        pass
 
 
 def _answer(fd: int, said: dict[str, Any], answers: dict[str, Callable[[int], None]]) -> None:

@@ -11,7 +11,7 @@ import time
 
 from sampan.container import control, stdio
 from sampan.container.spaces import spaces_of
-from sampan.container.starter import attend, conversation
+from sampan.container.starter import Attendance, attend, conversation
 from sampan.container.status import CREATING, state_document
 from sampan.core.errors import NotFound, Precondition, SampanError, Unavailable
 from sampan.core.spec.runtime import Linux
@@ -106,17 +106,55 @@ def create(entry: Entry, roots: Roots, *, console_fd: int = -1, preserved: int =
     Raises:
         SampanError: what stopped it; nothing of the process is left then.
     """
-    spec = entry.spec
-    with entry.lock():
-        pid, ours = _fork(entry, roots, stdio.INHERIT, gated=True, console_fd=console_fd, preserved=preserved)
+    creation = Creation(entry, roots, console_fd=console_fd, preserved=preserved)
+    while not creation.hear():
+        pass
+    return creation.pid
+
+
+class Creation:
+    """A container's process on its way to its gate, for who has other things to do meanwhile; as `create`.
+
+    Attributes:
+        fd: can be read when there is something to `hear`. pid: of its process.
+    """
+
+    def __init__(self, entry: Entry, roots: Roots, *, console_fd: int = -1, preserved: int = 0) -> None:
+        self._lock = entry.lock()
+        self._lock.acquire()
         try:
-            return attend(ours, pid, _answers(entry, spec))
-        except SampanError:
-            try:
-                os.waitpid(pid, 0)
-            except ChildProcessError:  # it had made way for another one
-                pass
+            pid, ours = _fork(
+                entry, roots, stdio.INHERIT, gated=True, console_fd=console_fd, preserved=preserved
+            )
+        except BaseException:
+            self._lock.release()
             raise
+        self._attendance = Attendance(ours, pid, _answers(entry, entry.spec))
+        self.fd = ours
+
+    @property
+    def pid(self) -> int:
+        return self._attendance.pid
+
+    def hear(self) -> bool:
+        """Waits for one word of the process and serves it; whether it stands.
+
+        Raises:
+            SampanError: what stopped it; nothing of the process is left then.
+        """
+        forked = self.pid
+        try:
+            stands = self._attendance.hear()
+        except BaseException:
+            try:
+                os.waitpid(forked, 0)
+            except ChildProcessError:  # it had made way for another one, or somebody collects all that end
+                pass
+            self._lock.release()
+            raise
+        if stands:
+            self._lock.release()
+        return stands
 
 
 # -- from the zygote

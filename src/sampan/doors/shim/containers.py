@@ -47,8 +47,8 @@ class Container:
         """Whether other processes of it may go on when its own has ended: its pid namespace is not its own."""
         return not Spaces(self._entry.spec.linux or Linux()).made & NEWPID
 
-    def create(self, ends: Ends, console: Console | None) -> int:
-        """Makes everything up to the workload, which waits for `start`; the pid of its process.
+    def create(self, ends: Ends, console: Console | None) -> starting.Creation | int:
+        """Begins to make everything up to the workload, which waits for `start`; its pid where that is done already.
 
         Args:
             console: takes the master of its terminal; None for no terminal.
@@ -58,7 +58,7 @@ class Container:
         """
         console_fd = console.connection() if console is not None else -1
         with On012(ends):
-            return starting.create(self._entry, self._pod.roots, console_fd=console_fd)
+            return starting.Creation(self._entry, self._pod.roots, console_fd=console_fd)
 
     def start(self) -> None:
         """Lets the workload begin.

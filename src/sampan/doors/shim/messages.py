@@ -97,6 +97,12 @@ class PidResponse(Message):
     pid: int = field(1, UINT32)
 
 
+class AboutTask(Message):
+    """What all requests about a task begin with: all but Connect's and Shutdown's, which any task may send."""
+
+    id: str = field(1, STRING)
+
+
 class TaskRequest(Message):
     """A request about a task, or about the process of an exec in it: Start, State, Delete, Wait.
 

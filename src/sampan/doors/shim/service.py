@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 SERVICES = ("containerd.task.v2.Task", "containerd.task.v3.Task")
 OWN_SERVICE = "sampan.shim.v1.Pod"
 SIGKILL = 9
+_FOR_ALL = ("Shutdown", "Connect")
 MAX_ID = 76  # containerd's own limit
 _PROCESS_TYPE, _RESOURCES_TYPE = "Process", "LinuxResources"
 
@@ -62,7 +63,6 @@ class Service:
         self._shut_down = shut_down
         self._methods: dict[str, tuple[type[Message], Callable[[Any], Message]]] = {
             "State": (messages.TaskRequest, self._state),
-            "Create": (messages.CreateRequest, self._create),
             "Start": (messages.TaskRequest, self._start),
             "Delete": (messages.TaskRequest, self._delete),
             "Pids": (messages.TaskRequest, self._pids),
@@ -80,7 +80,7 @@ class Service:
         }
 
     def serve(self, call: Call) -> None:
-        """Answers a call, now or, for Wait, at the end of what it waits for. Never raises."""
+        """Answers a call, now or when what it waits for has come. Never raises."""
         request = call.request
         try:
             if request.service == OWN_SERVICE and request.method == "Expect":
@@ -88,6 +88,10 @@ class Service:
                 call.answer(Empty())
             elif request.service not in SERVICES:
                 raise Unimplemented(f"there is no service {request.service[:80]!r}")
+            elif self._is_early(call):
+                return
+            elif request.method == "Create":
+                self._create(call, messages.CreateRequest.decode(request.payload))
             elif request.method == "Wait":
                 self._wait(call, messages.TaskRequest.decode(request.payload))
             elif request.method in self._methods:
@@ -98,18 +102,31 @@ class Service:
         except Exception as error:
             call.refuse(as_refusal(error))
 
-    def _create(self, request: messages.CreateRequest) -> Message:
+    def _is_early(self, call: Call) -> bool:
+        """Whether a call is about a task that is still being made; it is served when that is settled."""
+        if not self._tasks.some_coming or call.request.method in _FOR_ALL:
+            return False
+        task_id = messages.AboutTask.decode(call.request.payload).id
+        return self._tasks.when_settled(task_id, lambda: self.serve(call))
+
+    def _create(self, call: Call, request: messages.CreateRequest) -> None:
         self._tasks.check_free(request.id)
         self._expect(request.id, False)
         paths = Paths(request.stdin, request.stdout, request.stderr, request.terminal)
         task = Task(request.id, creation.make(self._pod, request), paths)
-        self._tasks.create(task)
-        io = messages.TaskIO(request.stdin, request.stdout, request.stderr, request.terminal)
-        pid = task.init.pid
-        self._publisher.publish(
-            messages.TaskCreate(task.id, request.bundle, request.rootfs, io, request.checkpoint, pid)
-        )
-        return messages.PidResponse(pid)
+
+        def settled(error: BaseException | None) -> None:
+            if error is not None:
+                call.refuse(as_refusal(error))
+                return
+            io = messages.TaskIO(request.stdin, request.stdout, request.stderr, request.terminal)
+            pid = task.init.pid
+            self._publisher.publish(
+                messages.TaskCreate(task.id, request.bundle, request.rootfs, io, request.checkpoint, pid)
+            )
+            call.answer(messages.PidResponse(pid))
+
+        self._tasks.create(task, settled)
 
     def _start(self, request: messages.TaskRequest) -> Message:
         task = self._tasks.find(request.id)

@@ -7,11 +7,14 @@ an event. Everything happens in the loop's one thread, so no state is ever seen 
 from __future__ import annotations
 
 import os
+import select
 import time
 
 from sampan.container.reaper import endings
 from sampan.core.errors import Exists, NotFound, Precondition, SampanError
+from sampan.core.record import Record
 from sampan.doors.shim import messages, rootfs
+from sampan.doors.shim.loop import READABLE
 from sampan.doors.shim.messages import CREATED, PAUSED, RUNNING, STOPPED, Timestamp
 from sampan.doors.shim.relays import Relay
 from sampan.doors.shim.streams import Ends, open_ends
@@ -21,13 +24,17 @@ from sampan.linux import processes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
+    from sampan.container.starting import Creation
     from sampan.core.spec.runtime import Process as ProcessSpec
     from sampan.doors.shim.connections import Call
     from sampan.doors.shim.containers import Container
     from sampan.doors.shim.events import Publisher
     from sampan.doors.shim.loop import Loop
     from sampan.doors.shim.streams import Paths
+
+    T = TypeVar("T")
 
 SIGKILL = 9
 
@@ -50,6 +57,8 @@ class Process:
         self.exit_status = 0
         self.exited_at = 0
         self.terminal: Terminal | None = None
+        self._ends = Ends()
+        self._console: Console | None = None
         self._input: Relay | None = None
         self.waiting: list[Call] = []
 
@@ -57,32 +66,45 @@ class Process:
     def exited(self) -> Timestamp | None:
         return Timestamp.of(self.exited_at) if self.exited_at else None
 
-    def launch(self, loop: Loop, begin: Callable[[Ends, Console | None], int]) -> None:
-        """Opens its streams and begins it.
-
-        Args:
-            begin: forks it, and gives its pid.
+    def begin(self, loop: Loop, fork: Callable[[Ends, Console | None], T]) -> T:
+        """Opens its streams and has it forked with them; `begun` or `close` must follow.
 
         Raises:
             SampanError: what stopped it; nothing is left open then.
         """
-        ends = open_ends(self.paths)
-        console = Console() if self.paths.terminal else None
+        ends = self._ends = open_ends(self.paths)
         try:
-            if console is None and ends.stdin_is_fifo:
+            if self.paths.terminal:
+                self._console = Console()
+                return fork(Ends(), self._console)
+            if ends.stdin_is_fifo:
                 source, (ends.stdin, sink) = ends.stdin, os.pipe2(os.O_CLOEXEC)
                 self._input = Relay(loop, source, sink)
-            self.pid = begin(Ends() if console is not None else ends, console)
-            self.start_time = processes.start_time(self.pid)
-            if console is not None:
-                self.terminal = Terminal(loop, console.master(), ends)
+            return fork(ends, None)
         except BaseException:
             self.close()
             raise
-        finally:
-            ends.close()
-            if console is not None:
-                console.close()
+
+    def begun(self, loop: Loop, pid: int) -> None:
+        """Takes note of the process that stands, and its terminal.
+
+        Raises:
+            SampanError: there is no such process any more; nothing is left open then.
+        """
+        try:
+            self.pid, self.start_time = pid, processes.start_time(pid)
+            if self._console is not None:
+                self.terminal = Terminal(loop, self._console.master(), self._ends)
+        except BaseException:
+            self.close()
+            raise
+        self._close_ends()
+
+    def _close_ends(self) -> None:
+        self._ends.close()
+        if self._console is not None:
+            self._console.close()
+            self._console = None
 
     def signal(self, number: int) -> None:
         """Sends it a signal.
@@ -115,6 +137,7 @@ class Process:
 
     def close(self) -> None:
         """Lets go of its streams."""
+        self._close_ends()
         if self._input is not None:
             self._input.close()
         if self.terminal is not None:
@@ -145,6 +168,15 @@ class Task:
         return process
 
 
+class _Coming(Record):
+    """A task whose first process is being made: `waiting` are to be called when that is settled."""
+
+    task: Task
+    creation: Creation
+    settled: Callable[[BaseException | None], None]
+    waiting: list[Callable[[], None]] = []
+
+
 class Tasks:
     """All tasks of a server."""
 
@@ -153,9 +185,22 @@ class Tasks:
         self._publisher = publisher
         self._tasks: dict[str, Task] = {}
         self._by_pid: dict[int, Process] = {}
+        self._coming: dict[str, _Coming] = {}
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self._tasks) + len(self._coming)
+
+    @property
+    def some_coming(self) -> bool:
+        """Whether any task is being made."""
+        return bool(self._coming)
+
+    def when_settled(self, task_id: str, callback: Callable[[], None]) -> bool:
+        """Calls `callback` when the task of this id, which is being made, stands or has failed; false if none is."""
+        coming = self._coming.get(task_id)
+        if coming is not None:
+            coming.waiting.append(callback)
+        return coming is not None
 
     def find(self, task_id: str) -> Task:
         """
@@ -175,19 +220,60 @@ class Tasks:
         if task_id in self._tasks:
             raise Exists(f"there is a task {task_id!r} already")
 
-    def create(self, task: Task) -> None:
-        """Makes a task's first process, up to its workload.
+    def create(self, task: Task, settled: Callable[[BaseException | None], None]) -> None:
+        """Begins to make a task's first process, up to its workload; other tasks are served meanwhile.
 
-        Raises:
-            SampanError: what stopped it; nothing is left of it then.
+        Args:
+            settled: is called, now or later, when it stands, or with what stopped it; nothing is left of it then.
         """
         try:
-            task.init.launch(self._loop, task.container.create)
-        except BaseException:
-            self._discard(task)
-            raise
+            creation = task.init.begin(self._loop, task.container.create)
+        except BaseException as error:
+            self._give_up(task, error, settled)
+            return
+        if isinstance(creation, int):
+            self._stands(task, creation, settled)
+            return
+        coming = self._coming[task.id] = _Coming(task, creation, settled)
+        self._loop.watch(creation.fd, READABLE, lambda _: self._hear(coming))
+
+    def _hear(self, coming: _Coming) -> None:
+        """One word of a process on its way."""
+        task, creation = coming.task, coming.creation
+        fd, error = creation.fd, None
+        try:
+            if not creation.hear():
+                return
+        except Exception as failure:
+            error = failure
+        self._loop.forget(fd)
+        del self._coming[task.id]
+        if error is None:
+            self._stands(task, creation.pid, coming.settled)
+        else:
+            task.init.close()
+            self._give_up(task, error, coming.settled)
+        for callback in coming.waiting:
+            callback()
+
+    def _stands(self, task: Task, pid: int, settled: Callable[[BaseException | None], None]) -> None:
+        try:
+            task.init.begun(self._loop, pid)
+        except Exception as error:
+            self._give_up(task, error, settled)
+            return
         self._tasks[task.id] = task
-        self._by_pid[task.init.pid] = task.init
+        self._by_pid[pid] = task.init
+        settled(None)
+
+    def _give_up(
+        self, task: Task, error: BaseException, settled: Callable[[BaseException | None], None]
+    ) -> None:
+        try:
+            self._discard(task)
+        except SampanError:  # what stopped it says more than what is stuck of it
+            pass
+        settled(error)
 
     def launch(self, process: Process) -> None:
         """Begins the process of an exec.
@@ -197,12 +283,16 @@ class Tasks:
         """
         container, spec = process.task.container, process.spec
         assert spec is not None  # it is an exec's
-        process.launch(self._loop, lambda ends, console: container.execute(spec, ends, console))
+        pid = process.begin(self._loop, lambda ends, console: container.execute(spec, ends, console))
+        process.begun(self._loop, pid)
         process.status = RUNNING
         self._by_pid[process.pid] = process
 
     def collect(self) -> None:
         """Takes note of every child that has ended."""
+        for coming in list(self._coming.values()):  # what one said before its end comes first
+            while coming.creation.fd >= 0 and _can_be_read(coming.creation.fd):
+                self._hear(coming)
         for pid, status in endings():
             process = self._by_pid.pop(pid, None)
             if process is not None:  # others are orphans of a container
@@ -276,3 +366,9 @@ class Tasks:
             task.container.remove()
         finally:
             rootfs.remove(task.container.bundle)
+
+
+def _can_be_read(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
