@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := $(shell find src scripts -type f -not -name '*.pyc') pyproject.toml
 ROOT_STORE := build/store
 
-.PHONY: help run test check bench sweep guests clean
+.PHONY: help run test check bench sweep guests proto clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -34,6 +34,9 @@ sweep: $(VENV)/test-tools ## The long forms of the fault sweeps and races
 guests: ## Build the guests of examples/ again (needs PyPI's ziglang)
 	$(PYTHON) examples/build.py
 
+proto: $(VENV)/test-tools ## Make the Python messages of CRI again from runtime.proto
+	$(BIN)/python -m grpc_tools.protoc -Isrc --python_out=src --pyi_out=src src/sampan/doors/cri/api/runtime.proto
+
 $(VENV)/pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Sampan needs Python 3.11 or newer")'
 	$(PYTHON) -m venv --clear $(VENV)
@@ -50,7 +53,7 @@ $(VENV)/test-tools: $(VENV)/installed constraints.txt
 	@touch $@
 
 $(VENV)/check-tools: $(VENV)/test-tools
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt ruff mypy import-linter
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt ruff mypy import-linter types-grpcio types-protobuf
 	@touch $@
 
 clean: ## Remove what was made
