@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from sampan.core.spec.runtime import Process
 
 MAX_FILE = 1 << 20
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PASSWD, FIELDS = "etc/passwd", 7
+
+
+def merge(*environments: list[str]) -> list[str]:
+    """Environments in order, each name once, the last value wins."""
+    merged: dict[str, str] = {}
+    for entry in (e for entries in environments for e in entries):
+        merged[entry.partition("=")[0]] = entry
+    return list(merged.values())
 
 
 def with_working_directory(process: Process) -> list[str]:

@@ -11,12 +11,13 @@ from stat import S_ISREG
 from sampan.core.detect import Clues, detect
 from sampan.core.errors import Invalid, NotFound, SampanError, Unimplemented, from_os_error
 from sampan.core.record import Record
-from sampan.core.spec.runtime import Process, Spec
+from sampan.core.spec.runtime import Process, Root, Spec
 from sampan.linux.paths import open_regular_in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.core.detect import Verdict
+    from sampan.core.spec.image import Platform
 
 HEAD = 4096
 HANDLER = "run.oci.handler"
@@ -127,6 +128,20 @@ def clues_of_bundle(spec: Spec, bundle: str) -> Clues:
 def verdict_of(spec: Spec, bundle: str) -> Verdict:
     """Whether a bundle is for us, or for the runtime for Linux containers."""
     return detect(clues_of_bundle(spec, bundle))
+
+
+def is_linux(spec: Spec, rootfs: str, platform: Platform, media_type: str) -> bool:
+    """Whether what the spec would run in an image's unpacked files is a Linux program.
+
+    A command that is not there is not: its own error is better said by us.
+
+    Args:
+        platform, media_type: the image's.
+    """
+    clues = clues_of_bundle(spec.replace(root=Root(rootfs)), "/")
+    clues.media_type = media_type
+    clues.os, clues.architecture = platform.os, platform.architecture
+    return clues.head is not None and detect(clues).kind == "linux"
 
 
 def open_in_bundle(spec: Spec, bundle: str) -> int:

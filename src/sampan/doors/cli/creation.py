@@ -6,11 +6,13 @@ import os
 import time
 
 from sampan.container import walls
+from sampan.container.environment import PATH, merge
 from sampan.container.events import publish_container
 from sampan.container.leasts import check_limits
 from sampan.container.records import RESOLVER_FILES, Container
 from sampan.container.spaces import own_namespaces
 from sampan.container.store import Containers, new_id
+from sampan.container.users import find_user, home_of
 from sampan.core.errors import Exhausted, Exists, Invalid, from_os_error
 from sampan.core.record import Record
 from sampan.core.signals import number_of
@@ -32,7 +34,6 @@ from sampan.core.units import parse_duration
 from sampan.doors.cli import runenv, runmounts, runvalues
 from sampan.doors.cli.names import new_name
 from sampan.doors.cli.sources import find_or_pull, plain_file
-from sampan.doors.cli.users import find_user, home_of
 from sampan.doors.cli.volumes import Volumes
 from sampan.engine.grants import Limits, Network, Preopen
 from sampan.engine.plugins import OWN
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from sampan.image.images import Image
     from sampan.image.snapshots import Snapshots
 
-PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ROOTS_CAPABILITIES = ["CAP_NET_BIND_SERVICE", "CAP_DAC_OVERRIDE", "CAP_FOWNER"]
 OPEN_FILES = 1024
 TEXT_SUFFIX = ".wat"
@@ -244,9 +244,10 @@ def _translate(context: Context, args: Arguments, what: _What, container_id: str
         linux=own_namespaces(_resources(args)),
     )
     if what.image is not None:
-        from sampan.doors.cli.linuximages import adapt, is_linux
+        from sampan.container.finding import is_linux
+        from sampan.doors.cli.linuximages import adapt
 
-        if not container.engine and is_linux(what.image, what.rootfs, spec):
+        if not container.engine and is_linux(spec, what.rootfs, what.image.platform, what.image.media_type):
             spec = adapt(context, args, container, spec)
     return container, spec
 
@@ -263,7 +264,7 @@ def _process(context: Context, args: Arguments, what: _What, container_id: str) 
         home = "HOME=/root" if user.uid == 0 else f"HOME={home_of(user.uid, what.rootfs)}"
         hostname = f"HOSTNAME={args.value('hostname') or container_id[:12]}"
         terminal = ["TERM=xterm"] if args.on("tty") else []
-        env = runenv.merge([PATH, hostname, home, *terminal], what.env, given)
+        env = merge([PATH, hostname, home, *terminal], what.env, given)
     cwd = args.value("workdir") or what.cwd
     if not cwd.startswith("/"):
         raise Invalid(f"the working directory {cwd[:80]!r} must start with '/'")

@@ -1,4 +1,4 @@
-"""`run` and `create` of a Linux image: how it is told from WebAssembly, and what it can and cannot be given.
+"""`run` and `create` of a Linux image: what it can and cannot be given.
 
 The container is the same as any other; its program runs in runc, crun or youki (`container.foreign`).
 """
@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import os
 
-from sampan.container.finding import clues_of_bundle
-from sampan.core.detect import detect
 from sampan.core.errors import Denied, Unimplemented
-from sampan.core.spec.runtime import Root
 from sampan.linux.cgroups import BASE
 
 TYPE_CHECKING = False
@@ -19,21 +16,9 @@ if TYPE_CHECKING:
     from sampan.core.commandline import Arguments
     from sampan.core.spec.runtime import Spec
     from sampan.doors.cli.context import Context
-    from sampan.image.images import Image
 
 WASM_ONLY = ("fuel", "max-stack", "table-elements", "timeout", "waive")
 NO_LIBRARY_SWITCH = "/etc/nsswitch.conf"  # the image's own C library decides what it can ask
-
-
-def is_linux(image: Image, rootfs: str, spec: Spec) -> bool:
-    """Whether what the spec would run in the image's files is a Linux program.
-
-    A command that is not there is not: its own error is better said by us.
-    """
-    clues = clues_of_bundle(spec.replace(root=Root(rootfs)), "/")
-    clues.media_type = image.media_type
-    clues.os, clues.architecture = image.platform.os, image.platform.architecture
-    return clues.head is not None and detect(clues).kind == "linux"
 
 
 def adapt(context: Context, args: Arguments, container: Container, spec: Spec) -> Spec:

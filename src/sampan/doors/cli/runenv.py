@@ -44,14 +44,6 @@ def _check_text(name: str, value: str) -> None:
         ) from None
 
 
-def merge(*environments: list[str]) -> list[str]:
-    """Environments in order, each name once, the last value wins."""
-    merged: dict[str, str] = {}
-    for entry in (e for entries in environments for e in entries):
-        merged[entry.partition("=")[0]] = entry
-    return list(merged.values())
-
-
 def read_labels(files: list[str], texts: list[str]) -> dict[str, str]:
     """Labels of files and flags; one without `=` is empty.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 
 from sampan.container import inside, stdio
+from sampan.container.environment import merge
 from sampan.container.events import publish_container
 from sampan.container.store import Containers
 from sampan.core.commandline import Command, Option, collected, setting, switch
 from sampan.core.errors import Invalid, Precondition, Unimplemented
 from sampan.core.spec.runtime import Capabilities, Process
 from sampan.doors.cli import listing, session
-from sampan.doors.cli.runenv import merge, read_environment
+from sampan.doors.cli.runenv import read_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _capabilities(container: Container, own: Process, user: User | None) -> Capa
 
 
 def _user(text: str, rootfs: str) -> User:
-    from sampan.doors.cli.users import find_user
+    from sampan.container.users import find_user
 
     user = find_user(text, rootfs)
     if os.geteuid() != 0 and (user.uid, user.gid) != (0, 0):

@@ -1,4 +1,4 @@
-"""Who a container's process is: `-u USER[:GROUP]` and an image's `User`, looked up in the image's own files."""
+"""Who a container's process is: `USER[:GROUP]` of a caller or an image, looked up in the image's own files."""
 
 from __future__ import annotations
 
@@ -44,6 +44,14 @@ def find_user(text: str, rootfs: str) -> User:
         return User(uid, found)
     more = [_parse_id(f[2]) for f in groups if user_name and user_name in f[3].split(",")]
     return User(uid, gid, additional_gids=[g for g in more if g is not None])
+
+
+def groups_of(uid: int, rootfs: str) -> list[int]:
+    """The groups that an image's files put a user into, beside its own."""
+    passwd = _read(rootfs, "etc/passwd", 7)
+    name = next((fields[0] for fields in passwd if fields[2] == str(uid)), "")
+    more = [_parse_id(fields[2]) for fields in _read(rootfs, "etc/group", 4) if name in fields[3].split(",")]
+    return [gid for gid in more if gid is not None] if name else []
 
 
 def home_of(uid: int, rootfs: str) -> str:
