@@ -10,6 +10,7 @@ are pinned here. They are kept in the folder that SAMPAN_TOOLS names, else below
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -26,7 +27,8 @@ SECONDS = 1800  # the most that a test waits for a build
 class Build(NamedTuple):
     """What a tool is made of: packages of one module; `tests` are those whose program is their test binary.
 
-    `go` is the least version of Go that the module says it needs.
+    `go` is the least version of Go that the module says it needs. `variable` is what holds the version in the program.
+    A module that replaces others by folders of its own tree names the version that those are published as: `staging`.
     """
 
     module: str
@@ -34,9 +36,23 @@ class Build(NamedTuple):
     go: str
     packages: tuple[str, ...]
     tests: tuple[str, ...] = ()
+    variable: str = ""
+    staging: str = ""
 
 
+# The longest first.
 BUILDS = {
+    "kubernetes": Build(
+        "k8s.io/kubernetes",
+        "v1.36.3",
+        "1.26.0",
+        tuple(
+            f"cmd/{name}"
+            for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl")
+        ),
+        variable="k8s.io/component-base/version.gitVersion",
+        staging="v0.36.3",
+    ),
     "containerd2": Build(
         "github.com/containerd/containerd/v2",
         "v2.4.2",
@@ -102,14 +118,14 @@ def _is_here(name: str) -> bool:
 
 def _build(go: str, build: Build, work: Path, programs: Path) -> None:
     """A module of our own that requires the tool's: `go install` would ask for the list of all its versions, too."""
-    (work / "go.mod").write_text(f"module tools\n\ngo {build.go}\n\nrequire {build.module} {build.version}\n")
-    options = [
-        "-p",
-        "2",
-        "-trimpath",
-        "-ldflags",
-        f"-s -w -X {build.module}/pkg/version.Version={build.version}",
-    ]
+    own = f"module tools\n\ngo {build.go}\n\nrequire {build.module} {build.version}\n"
+    if build.staging:
+        own += "".join(
+            f"replace {module} => {module} {build.staging}\n" for module in _staged(go, build, work)
+        )
+    (work / "go.mod").write_text(own)
+    variable = build.variable or f"{build.module}/pkg/version.Version"
+    options = ["-p", "2", "-trimpath", "-ldflags", f"-s -w -X {variable}={build.version}"]
     for package in build.packages:
         _run([go, "build", *options, "-o", f"{programs}/", f"{build.module}/{package}"], work)
     for package in build.tests:
@@ -117,15 +133,26 @@ def _build(go: str, build: Build, work: Path, programs: Path) -> None:
         _run([go, "test", "-c", *options, "-o", f"{programs}/{name}", f"{build.module}/{package}"], work)
 
 
-def _run(command: list[str], work: Path) -> None:
+def _staged(go: str, build: Build, work: Path) -> list[str]:
+    """The modules that a module replaces by folders of its own tree."""
+    fetched = json.loads(_run([go, "mod", "download", "-json", f"{build.module}@{build.version}"], work))
+    described = json.loads(_run([go, "mod", "edit", "-json", fetched["GoMod"]], work))
+    return [
+        replaced["Old"]["Path"]
+        for replaced in described["Replace"]
+        if replaced["New"]["Path"].startswith("./")
+    ]
+
+
+def _run(command: list[str], work: Path) -> str:
     env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod -buildvcs=false", "GOWORK": "off"}
     done = subprocess.run(
         ["nice", "-n", "19", *command],
         cwd=work,
         env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         text=True,
     )
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}:\n{done.stdout[-3000:]}")
+        raise RuntimeError(f"{' '.join(command)}:\n{(done.stderr + done.stdout)[-3000:]}")
+    return done.stdout

@@ -1,0 +1,388 @@
+"""S13, S15, S16: a kubelet and a whole control plane with `sampan cri` as the node's runtime, containerd behind it.
+
+What people type stays as they type it, with the manifests as they have them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sampan
+from tests import tools
+from tests.scenarios.conftest import needs, until
+from tests.scenarios.shim.pods.node import BUSYBOX, DEMO, NGINX, WEB
+from tests.scenarios.shim.pods.node import TOOL as DEMO_TOOL
+
+from .cluster import PROGRAMS, Cluster
+from .images import images
+
+MANIFESTS = Path(__file__).parent / "manifests"
+SHARED = Path(__file__).parents[1] / "shim" / "pods" / "manifests"
+TOOL = "/toolbox.wasm"  # beside the server, in its image
+HELLO, LINUX = "Hello, World!", "from Linux\n"
+MINUTE = 60
+
+pytestmark = [*tools.needs("kubernetes"), needs(*PROGRAMS)]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = Path(f"/tmp/k8s-{os.urandom(4).hex()}")
+    folder.mkdir(mode=0o700)
+    cluster = Cluster(folder)
+    try:
+        cluster.start(images(tmp_path_factory.mktemp("images")))
+        for handler in ("wasm", "wasmtime"):
+            cluster.apply(
+                {
+                    "apiVersion": "node.k8s.io/v1",
+                    "kind": "RuntimeClass",
+                    "metadata": {"name": handler},
+                    "handler": handler,
+                }
+            )
+        yield cluster
+        cluster.kubectl.ok("delete", "jobs,deployments,pods", "--all", "--wait=true")
+        until(lambda: not cluster.left(), 3 * MINUTE)  # a kubelet removes sandboxes once a minute
+    finally:
+        left = cluster.left()
+        cluster.close()
+    assert left == []
+
+
+def container(image: str, *args: str, name: str = "main", **content: Any) -> dict[str, Any]:
+    return {"name": name, "image": image, "imagePullPolicy": "IfNotPresent", "args": list(args), **content}
+
+
+def pod(name: str, *containers: dict[str, Any], handler: str = "wasm", **spec: Any) -> dict[str, Any]:
+    """A pod of ours, or with an empty handler a Linux one."""
+    chosen = {"runtimeClassName": handler} if handler else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {"containers": list(containers), "terminationGracePeriodSeconds": 1, **chosen, **spec},
+    }
+
+
+def tool(*args: str, **content: Any) -> dict[str, Any]:
+    """A container of the image with the many small commands."""
+    return container(DEMO, *args, command=list(DEMO_TOOL), **content)
+
+
+def ready(cluster: Cluster, name: str) -> dict[str, Any]:
+    """A pod once it is ready; says what became of it where it is not."""
+    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=60s", f"pod/{name}")
+    found = cluster.get("pod", name)
+    conditions = {item["type"]: item["status"] for item in found["status"].get("conditions", ())}
+    assert conditions["Ready"] == "True", cluster.kubectl("describe", "pod", name).stdout
+    return found
+
+
+def state(cluster: Cluster, name: str, container: str = "main") -> dict[str, Any]:
+    """The status of a container of a pod."""
+    statuses = cluster.get("pod", name)["status"].get("containerStatuses", ())
+    return next(
+        (status for status in statuses if status["name"] == container), {"state": {}, "restartCount": 0}
+    )
+
+
+def ended(cluster: Cluster, name: str) -> dict[str, Any]:
+    """How the container of a pod that runs once has ended."""
+
+    def terminated() -> Any:
+        return state(cluster, name)["state"].get("terminated")
+
+    return dict(until(terminated, MINUTE))
+
+
+def serves(fetch: Callable[[], str]) -> str:
+    return str(until(fetch, MINUTE))
+
+
+def test_the_node_shows_our_name_and_version(cluster: Cluster) -> None:
+    lines = cluster.kubectl.ok("get", "nodes", "-o", "wide").splitlines()
+    assert lines[1].split()[-1] == f"sampan://{sampan.__version__}"
+    assert lines[1].split()[1] == "Ready"
+    nodes = json.loads(cluster.kubectl.ok("get", "nodes", "-o", "json"))["items"]
+    handlers = {handler["name"] for handler in nodes[0]["status"]["runtimeHandlers"]}
+    assert {"", "runc", "wasm", "wasmrun", "wasmedge"} <= handlers
+
+
+def test_S13_a_job_runs_an_export_and_completes(cluster: Cluster) -> None:
+    cluster.kubectl.ok("apply", "-f", str(MANIFESTS / "k8s-cri-job.yaml"))
+    done = cluster.kubectl("wait", "--for=condition=Complete", "--timeout=60s", "job/wasmrun-job")
+    assert done.returncode == 0, cluster.kubectl("describe", "pods").stdout
+    assert cluster.kubectl.ok("logs", "job/wasmrun-job") == "Hello, duizhangwww!\n"
+    cluster.kubectl.ok("delete", "-f", str(MANIFESTS / "k8s-cri-job.yaml"))
+
+
+def test_S13_linux_pods_of_the_same_node_run_through_containerd(cluster: Cluster) -> None:
+    cluster.apply(pod("linux", container(NGINX), handler=""), pod("wasm", container(WEB)))
+    addresses = {name: ready(cluster, name)["status"]["podIP"] for name in ("linux", "wasm")}
+    assert serves(lambda: cluster.fetch(f"http://{addresses['linux']}/")) == LINUX
+    assert serves(lambda: cluster.fetch(f"http://{addresses['wasm']}:8080/")) == HELLO
+    theirs = cluster.containerd_tasks()
+    ids = {name: state(cluster, name)["containerID"].removeprefix("sampan://") for name in ("linux", "wasm")}
+    assert ids["linux"] in theirs and ids["wasm"] not in theirs
+    assert cluster.kubectl.ok("exec", "linux", "--", *BUSYBOX, "echo", "here") == "here\n"
+    listed = cluster.kubectl.ok("logs", "linux")
+    assert listed == ""
+    cluster.kubectl.ok("delete", "pod", "linux", "wasm")
+
+
+def test_S15_wasm_and_linux_in_one_pod(cluster: Cluster) -> None:
+    cluster.kubectl.ok("apply", "-f", str(SHARED / "k8s-mixed-pod.yaml"))
+    address = ready(cluster, "wasm-demo-app")["status"]["podIP"]
+    assert serves(lambda: cluster.fetch(f"http://{address}:8080/")) == HELLO
+    assert serves(lambda: cluster.fetch(f"http://{address}/")) == LINUX
+    words = (
+        "exec",
+        "wasm-demo-app",
+        "-c",
+        "linux-demo-app",
+        "--",
+        *BUSYBOX,
+        "wget",
+        "-qO-",
+        "127.0.0.1:8080",
+    )
+    assert cluster.kubectl.ok(*words) == HELLO
+    cluster.kubectl.ok("delete", "-f", str(SHARED / "k8s-mixed-pod.yaml"))
+
+
+def test_S16_a_deployment_with_a_command(cluster: Cluster) -> None:
+    cluster.kubectl.ok("apply", "-f", str(SHARED / "k8s-shim-deployment.yaml"))
+    until(lambda: "duizhang" in cluster.kubectl("logs", "deployment/wasmtime").stdout, MINUTE)
+    cluster.kubectl.ok("delete", "deployment", "wasmtime")
+
+
+def test_S16_any_binary_is_known_by_its_content(cluster: Cluster) -> None:
+    cluster.kubectl.ok("apply", "-f", str(SHARED / "k8s-shim-any-binary-deployment.yaml"))
+    until(lambda: HELLO in cluster.kubectl("logs", "deployment/hello-wasm").stdout, MINUTE)
+    reasons = "jsonpath={.items[*].status.containerStatuses[*]..reason}"
+    until(lambda: "Completed" in cluster.kubectl("get", "pods", "-l", "app=hello-wasm", "-o", reasons).stdout)
+    cluster.kubectl.ok("delete", "deployment", "hello-wasm")
+
+
+def test_logs_are_followed_and_kept(cluster: Cluster) -> None:
+    cluster.apply(pod("ticks", tool("tick", "100000", "100")))
+    ready(cluster, "ticks")
+    cluster.background("follower", "logs", "-f", "ticks")
+    seen = until(lambda: len(cluster.log("follower").splitlines()) > 2 and cluster.log("follower"))
+    until(lambda: len(cluster.log("follower")) > len(seen))
+    cluster.end("follower")
+    assert len(cluster.kubectl.ok("logs", "--tail=2", "ticks").splitlines()) == 2
+    stamped = cluster.kubectl.ok("logs", "--tail=1", "--timestamps", "ticks")
+    assert stamped.startswith("20")
+    cluster.kubectl.ok("delete", "pod", "ticks")
+
+
+def test_both_streams_are_logged(cluster: Cluster) -> None:
+    cluster.apply(pod("errors", tool("stderr", "on the other stream"), restartPolicy="Never"))
+    assert ended(cluster, "errors")["exitCode"] == 0
+    assert cluster.kubectl.ok("logs", "errors") == "on the other stream\n"
+    cluster.kubectl.ok("delete", "pod", "errors")
+
+
+def test_exec_runs_another_program_of_the_image(cluster: Cluster) -> None:
+    cluster.apply(pod("server", container(WEB)))
+    ready(cluster, "server")
+    assert cluster.kubectl.ok("exec", "server", "--", TOOL, "echo", "ahoy") == "ahoy\n"
+    assert cluster.kubectl.ok("exec", "-i", "server", "--", TOOL, "stdin", stdin="through\n") == "through\n"
+    done = cluster.kubectl("exec", "server", "--", TOOL, "exit", "7")
+    assert done.returncode == 7
+    done = cluster.kubectl("exec", "server", "--", TOOL, "stderr", "aside")
+    assert (done.stdout, done.stderr) == ("", "aside\n")
+    done = cluster.kubectl("exec", "server", "--", "/none.wasm")
+    assert done.returncode != 0 and "none.wasm" in done.stderr
+    cluster.kubectl.ok("delete", "pod", "server")
+
+
+def test_attach_shows_what_comes(cluster: Cluster) -> None:
+    cluster.apply(pod("attached", tool("tick", "100000", "100")))
+    ready(cluster, "attached")
+    cluster.background("attacher", "attach", "attached")
+    until(lambda: len(cluster.log("attacher").splitlines()) > 3)
+    cluster.end("attacher")
+    cluster.kubectl.ok("delete", "pod", "attached")
+
+
+@pytest.mark.parametrize("handler, image, port, answer", [("wasm", WEB, 8080, HELLO), ("", NGINX, 80, LINUX)])
+def test_ports_are_forwarded(cluster: Cluster, handler: str, image: str, port: int, answer: str) -> None:
+    cluster.apply(pod("forwarded", container(image), handler=handler))
+    ready(cluster, "forwarded")
+    cluster.background("forwarder", "port-forward", "pod/forwarded", f"18080:{port}")
+    for _ in range(3):
+        assert serves(lambda: cluster.fetch("http://127.0.0.1:18080/")) == answer
+    cluster.end("forwarder")
+    cluster.kubectl.ok("delete", "pod", "forwarded")
+
+
+def test_the_kubelet_tells_what_pods_use(cluster: Cluster) -> None:
+    """What `kubectl top` shows is read from there, by the metrics server."""
+    cluster.apply(pod("used", container(WEB)))
+    ready(cluster, "used")
+
+    def usage() -> dict[str, float]:
+        lines = cluster.kubectl.ok("get", "--raw", "/api/v1/nodes/sampan-node/proxy/metrics/resource")
+        label = 'container="main",namespace="default",pod="used"'
+        words = [line.split() for line in lines.splitlines() if label in line]
+        return {word[0].partition("{")[0]: float(word[1]) for word in words}
+
+    until(lambda: usage().get("container_memory_working_set_bytes", 0) > 1 << 20, MINUTE)
+    assert usage()["container_cpu_usage_seconds_total"] > 0
+    raw = cluster.kubectl.ok("get", "--raw", "/api/v1/nodes/sampan-node/proxy/stats/summary")
+    stats = next(item for item in json.loads(raw)["pods"] if item["podRef"]["name"] == "used")
+    assert stats["containers"][0]["memory"]["workingSetBytes"] > 0
+    cluster.kubectl.ok("delete", "pod", "used")
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        {"httpGet": {"port": 8080, "path": "/"}},
+        {"tcpSocket": {"port": 8080}},
+        {"exec": {"command": [TOOL, "echo", "well"]}},
+    ],
+    ids=["http", "tcp", "exec"],
+)
+def test_probes_find_a_container_ready(cluster: Cluster, probe: dict[str, Any]) -> None:
+    probes = {"readinessProbe": {**probe, "periodSeconds": 1}, "livenessProbe": {**probe, "periodSeconds": 1}}
+    cluster.apply(pod("probed", container(WEB, **probes)))
+    assert ready(cluster, "probed")["status"]["containerStatuses"][0]["ready"]
+    cluster.kubectl.ok("delete", "pod", "probed")
+
+
+def test_a_failing_probe_restarts_the_container(cluster: Cluster) -> None:
+    probe = {"exec": {"command": [TOOL, "exit", "1"]}, "periodSeconds": 1, "failureThreshold": 1}
+    cluster.apply(pod("unwell", container(WEB, livenessProbe=probe), terminationGracePeriodSeconds=1))
+    until(lambda: state(cluster, "unwell")["restartCount"] > 0, MINUTE)
+    cluster.kubectl.ok("delete", "pod", "unwell")
+
+
+def test_volumes_of_all_kinds_are_read(cluster: Cluster) -> None:
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"key": "configured"}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "secret"}, "stringData": {"key": "hidden"}},
+        pod(
+            "volumes",
+            container(
+                WEB,
+                volumeMounts=[
+                    {"name": "settings", "mountPath": "/etc/settings"},
+                    {"name": "secret", "mountPath": "/etc/secret", "readOnly": True},
+                    {"name": "scratch", "mountPath": "/scratch"},
+                ],
+                env=[
+                    {"name": "KEY", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "key"}}},
+                    {"name": "ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+                ],
+            ),
+            volumes=[
+                {"name": "settings", "configMap": {"name": "settings"}},
+                {"name": "secret", "secret": {"secretName": "secret"}},
+                {"name": "scratch", "emptyDir": {}},
+            ],
+        ),
+    )  # fmt: skip
+    address = ready(cluster, "volumes")["status"]["podIP"]
+
+    def run(*words: str) -> str:
+        return cluster.kubectl.ok("exec", "volumes", "--", TOOL, *words)
+
+    assert run("cat", "/etc/settings/key") == "configured"
+    assert run("cat", "/etc/secret/key") == "hidden"
+    assert run("cat", "/var/run/secrets/kubernetes.io/serviceaccount/namespace") == "default"
+    assert run("cat", "/var/run/secrets/kubernetes.io/serviceaccount/token").count(".") == 2
+    run("write", "/scratch/file", "kept")
+    assert run("cat", "/scratch/file").strip() == "kept"
+    assert "nameserver 10.96.0.10" in run("cat", "/etc/resolv.conf")
+    assert f"{address}\tvolumes" in run("cat", "/etc/hosts")
+    environment = run("env").splitlines()
+    assert {"KEY=configured", f"ADDRESS={address}", "HOSTNAME=volumes"} <= set(environment)
+    assert cluster.kubectl("exec", "volumes", "--", TOOL, "write", "/etc/secret/key", "no").returncode != 0
+    cluster.kubectl.ok("delete", "pod", "volumes")
+
+
+def test_a_container_that_fails_is_started_again_ever_later(cluster: Cluster) -> None:
+    cluster.apply(pod("fails", tool("exit", "3")))
+    until(lambda: state(cluster, "fails")["restartCount"] > 1, 2 * MINUTE)
+    found = until(lambda: (s := state(cluster, "fails"))["state"].get("waiting") and s, MINUTE)
+    assert found["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert (found["lastState"]["terminated"]["exitCode"], found["lastState"]["terminated"]["reason"]) == (
+        3,
+        "Error",
+    )
+    cluster.kubectl.ok("delete", "pod", "fails")
+
+
+def test_a_container_over_its_memory_limit_was_OOMKilled(cluster: Cluster) -> None:
+    limits = {"resources": {"limits": {"memory": "64Mi"}}}
+    cluster.apply(pod("greedy", tool("grow", "4000", **limits), restartPolicy="Never"))
+    end = ended(cluster, "greedy")
+    assert (end["exitCode"], end["reason"]) == (137, "OOMKilled")
+    cluster.kubectl.ok("delete", "pod", "greedy")
+
+
+def test_init_containers_go_first(cluster: Cluster) -> None:
+    mount = {"volumeMounts": [{"name": "shared", "mountPath": "/shared"}]}
+    cluster.apply(
+        pod(
+            "steps",
+            tool("cat", "/shared/file", **mount),
+            initContainers=[tool("write", "/shared/file", "written before", name="first", **mount)],
+            volumes=[{"name": "shared", "emptyDir": {}}],
+            restartPolicy="Never",
+        )
+    )
+    assert ended(cluster, "steps")["exitCode"] == 0
+    assert cluster.kubectl.ok("logs", "steps").strip() == "written before"
+    cluster.kubectl.ok("delete", "pod", "steps")
+
+
+def test_a_pod_that_hears_nothing_ends_in_its_grace_period(cluster: Cluster) -> None:
+    cluster.apply(pod("deaf", tool("loop"), terminationGracePeriodSeconds=2))
+    ready(cluster, "deaf")
+    begin = time.monotonic()
+    cluster.kubectl.ok("delete", "pod", "deaf")
+    assert time.monotonic() - begin < 30  # its grace period, and a kubelet that is slow
+    assert cluster.get("pod", "deaf") == {}
+
+
+def test_an_image_that_is_not_there_is_said(cluster: Cluster) -> None:
+    cluster.apply(pod("absent", container("docker.io/duizhang/none:1")))
+    waiting = until(lambda: state(cluster, "absent")["state"].get("waiting", {}).get("message"), MINUTE)
+    until(lambda: "Image" in state(cluster, "absent")["state"]["waiting"]["reason"], MINUTE)
+    assert "none:1" in state(cluster, "absent")["state"]["waiting"]["message"], waiting
+    cluster.kubectl.ok("delete", "pod", "absent")
+
+
+def test_pods_go_on_while_our_server_is_killed(cluster: Cluster) -> None:
+    cluster.apply(pod("lasts", container(WEB)), pod("linux-lasts", container(NGINX), handler=""))
+    addresses = {name: ready(cluster, name)["status"]["podIP"] for name in ("lasts", "linux-lasts")}
+    cluster.kill("sampan")
+    assert cluster.fetch(f"http://{addresses['lasts']}:8080/") == HELLO
+    cluster.begin_sampan()
+    assert until(lambda: cluster.kubectl("exec", "lasts", "--", TOOL, "echo", "back").stdout) == "back\n"
+    ready(cluster, "linux-lasts")
+    assert [state(cluster, name)["restartCount"] for name in addresses] == [0, 0]
+    assert [cluster.get("pod", name)["status"]["podIP"] for name in addresses] == list(addresses.values())
+    cluster.kubectl.ok("delete", "pod", "lasts", "linux-lasts")
+
+
+def test_pods_of_ours_start_while_containerd_is_away(cluster: Cluster) -> None:
+    cluster.kill("containerd")
+    try:
+        cluster.apply(pod("alone", container(WEB)))
+        ready(cluster, "alone")
+    finally:
+        cluster.begin_containerd()
+    cluster.kubectl.ok("delete", "pod", "alone")
