@@ -11,8 +11,8 @@ import time
 
 from sampan.container import control, remains
 from sampan.container.events import publish, publish_container
-from sampan.container.records import Exit
-from sampan.container.store import Containers, read_exit
+from sampan.container.records import Container, Exit
+from sampan.container.store import Containers, Entry, read_exit
 from sampan.core.errors import NotFound, Precondition, SampanError
 from sampan.core.signals import number_of
 from sampan.linux import durable, processes
@@ -21,7 +21,6 @@ from sampan.linux.cgroups import Cgroup
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sampan.container.records import Running
-    from sampan.container.store import Entry
     from sampan.core.roots import Roots
 
 SIGKILL = 9
@@ -166,7 +165,8 @@ def remove_broken(container_id: str, roots: Roots) -> None:
         finally:
             connection.close()
     try:
-        Cgroup(container_id).remove()
+        claimed = Entry(folder, Container(container_id, "", "", 0)).claimed_cgroup()
+        (Cgroup(claimed, base="") if claimed else Cgroup(container_id)).remove()
     except SampanError:  # as in `discard`
         pass
     containers.remove(container_id)

@@ -18,12 +18,12 @@ from sampan.container.launch import Run, begin, warm_up
 from sampan.container.linuxdefaults import UMASK
 from sampan.container.linuxruntime import LinuxRuntime
 from sampan.container.spaces import FILES, spaces_of
+from sampan.container.status import cgroup_of
 from sampan.container.supervisor import Supervisor
 from sampan.core.errors import NotFound, SampanError, Unavailable, from_os_error
 from sampan.core.spec.runtime import Process
 from sampan.engine.grants import Ending, Limits
 from sampan.linux import mounts, processes
-from sampan.linux.cgroups import Cgroup
 from sampan.linux.mountoptions import NODEV, NOSUID
 from sampan.linux.namespaces import NEWNS, NEWUSER
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sampan.container.starter import Starter
     from sampan.container.store import Entry
     from sampan.core.roots import Roots
+    from sampan.linux.cgroups import Cgroup
 
 SIGKILL = 9
 CONSOLE = "console"
@@ -64,7 +65,7 @@ def prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fil
         if wish.mode != stdio.INHERIT:
             stdio.arrange(stdio.NOWHERE, keep_stdin=False, terminal=False)  # the pipes are the program's
     root, spaces = _world_of(pid)
-    cgroup = Cgroup(container.id)
+    cgroup = cgroup_of(container, spec)
     began = processes.start_time(pid)
     running = running_now(os.getpid(), cgroup, root, spaces)
     running.linux_pid, running.linux_start = pid, began

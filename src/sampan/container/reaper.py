@@ -8,8 +8,8 @@ import time
 from sampan.container.events import publish_container
 from sampan.container.records import Exit
 from sampan.container.remains import forget
+from sampan.container.status import cgroup_at
 from sampan.core.errors import NotFound
-from sampan.linux.cgroups import Cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def conclude(entry: Entry, roots: Roots, wait_status: int) -> Exit:
     The container's own record stands; where it left none, the kernel's word counts: a signal, and for SIGKILL
     whether the cgroup's counter says that it was the memory limit.
     """
-    cgroup = Cgroup(entry.container.id)
+    cgroup = cgroup_at(entry)
     killed = ended(wait_status)
     if killed is not None and killed.reason == "killed" and cgroup.oom_kills() > 0:
         killed.reason = "oom"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sampan.container.status import cgroup_at
 from sampan.core.errors import SampanError
 from sampan.linux import processes
-from sampan.linux.cgroups import Cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def forget(entry: Entry, roots: Roots) -> None:
         except SampanError:  # it has ended
             pass
     try:
-        Cgroup(entry.container.id).remove()
+        cgroup_at(entry).remove()
     except (
         SampanError
     ):  # a process that is stuck in the kernel; the cgroup goes with the last, at the next try

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from sampan.container.store import EXITED, RUNNING
+from sampan.core.errors import SampanError
 from sampan.core.spec.runtime import OCI_VERSION, State
 
 TYPE_CHECKING = False
@@ -23,6 +24,16 @@ def cgroup_of(container: Container, spec: Spec) -> Cgroup:
 
     path = spec.linux.cgroups_path if spec.linux is not None else ""
     return cgroups.cgroup_of(path, container.id, systemd=container.systemd_cgroup)
+
+
+def cgroup_at(entry: Entry) -> Cgroup:
+    """A container's cgroup, also where its spec cannot be read any more: then where most have theirs."""
+    from sampan.linux.cgroups import Cgroup
+
+    try:
+        return cgroup_of(entry.container, entry.spec)
+    except SampanError:
+        return Cgroup(entry.container.id)
 
 
 def oci_state(entry: Entry) -> State:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 
+from sampan.container.status import cgroup_at
 from sampan.core.errors import NotFound
 from sampan.core.record import Record
-from sampan.linux.cgroups import Cgroup
 from sampan.linux.processes import read_stat
 
 TYPE_CHECKING = False
@@ -34,7 +34,7 @@ def processes_of(entry: Entry) -> list[int]:
     if run is None or not entry.is_alive():
         return []
     first, _ = run.target
-    others = Cgroup(entry.container.id).pids()
+    others = cgroup_at(entry).pids()
     return [first, *(pid for pid in others if pid != first)]
 
 
@@ -43,7 +43,7 @@ def measure(entry: Entry) -> Usage | None:
     pids = processes_of(entry)
     if not pids:
         return None
-    cgroup = Cgroup(entry.container.id)
+    cgroup = cgroup_at(entry)
     if pids[0] not in cgroup.pids():
         return _measure_process(pids[0], entry)
     stats = cgroup.stats()
