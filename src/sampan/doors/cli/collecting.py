@@ -24,7 +24,7 @@ def collect(context: Context, store: ContentStore) -> Collected:
     Raises:
         SampanError: the store is damaged or cannot be written; nothing more is removed then.
     """
-    from sampan.container.store import Containers
+    from sampan.container.lowers import lowers
     from sampan.doors.cli.usage import disk_usage
     from sampan.image.images import list_images
     from sampan.image.snapshots import Snapshots
@@ -33,8 +33,7 @@ def collect(context: Context, store: ContentStore) -> Collected:
     sizes = {snapshot.chain_id: disk_usage(snapshot.path) for snapshot in snapshots.all()}
 
     def in_use() -> list[str]:
-        lowers = [entry.container.lower for entry in Containers(context.roots).all()]
-        return [lower.rpartition("/")[2].replace("-", ":", 1) for lower in lowers if lower]
+        return [name.replace("-", ":", 1) for name in lowers(context.roots, snapshots.folder)]
 
     removed = snapshots.prune([image.chain_id for image in list_images(store)], in_use)
     pruned = store.prune()
