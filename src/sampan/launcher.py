@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
+    from sampan.core.roots import Roots
+
 
 def start(module: str) -> None:
     """Imports `module` and ends the process with the code that its `main` returns for the arguments."""
@@ -25,6 +30,13 @@ def start(module: str) -> None:
                 code = code or 1
         os._exit(code)
     sys.exit(code)
+
+
+def serve(module: str, roots: Roots, arguments: Arguments) -> int:
+    """Hands the process over to another door, which doors themselves do not know; the exit code of its `main`."""
+    __import__(module)
+    code: int = sys.modules[module].main(roots, arguments)
+    return code
 
 
 def _find_dependencies() -> None:

@@ -30,6 +30,7 @@ PLAIN = {
     "completion": "Print the completion script of a shell",
     "cp": "Copy files between a container and the host",
     "create": "Create a new container, to be started later",
+    "cri": "Serve a kubelet: run Wasm pods, and pass all others on",
     "events": "Show what happens to containers, as it happens",
     "history": "Show the history of an image",
     "inspect": "Show everything about containers or images, as JSON",

@@ -1,0 +1,94 @@
+"""`sampan cri` from its options to its end: who serves, what is behind, and how it stops."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+from typing import TYPE_CHECKING
+
+from sampan.core.errors import Invalid
+from sampan.daemon import logs, notify
+from sampan.daemon.signals import Ending
+from sampan.daemon.sockets import Place, path_of
+from sampan.doors.cri.assembly import Assembly, Settings
+from sampan.doors.cri.router import Router
+from sampan.doors.cri.server import Server
+from sampan.doors.cri.upstream import Upstream
+
+if TYPE_CHECKING:
+    from sampan.core.commandline import Arguments
+    from sampan.core.roots import Roots
+
+log = logging.getLogger(__name__)
+
+ENGINES = ("wasmtime",)
+HANDLERS = dict.fromkeys(("wasm", "wasmrun", "wasmedge", "wasmtime"), "wasmtime")
+
+
+def main(roots: Roots, arguments: Arguments) -> int:
+    """Serves until a signal ends it; the exit code.
+
+    Raises:
+        SampanError: an option is wrong, the socket is taken, ...
+    """
+    logs.start(arguments.value("log-level"), arguments.value("log-format"))
+    faulthandler.enable()
+    settings = settings_of(arguments)
+    path = path_of(settings.listen)
+    ending = Ending()
+    with Place(path):
+        upstream = Upstream(settings.upstream) if settings.upstream else None
+        parts = Assembly(roots, settings)
+        try:
+            server = Server(path, Router(settings.handlers, parts, parts.calls, upstream))
+            server.start()
+            log.info("serving at %s; behind it %s", settings.listen, settings.upstream or "nothing")
+            notify.tell(notify.READY)
+            ending.wait()
+            notify.tell(notify.STOPPING)
+            log.info("ending; the containers go on")
+            server.stop()
+        finally:
+            parts.close()
+            if upstream is not None:
+                upstream.close()
+    return 0
+
+
+def settings_of(arguments: Arguments) -> Settings:
+    """What the options say.
+
+    Raises:
+        Invalid: one of them makes no sense.
+    """
+    listen, upstream = arguments.value("listen"), arguments.value("upstream")
+    if upstream and path_of(upstream) == path_of(listen):
+        raise Invalid(f"the runtime behind {listen} would be itself", fix="give another --upstream")
+    return Settings(
+        listen=listen,
+        upstream=upstream,
+        handlers=handlers_of(arguments.values("handler")),
+        streaming_address=arguments.value("streaming-address"),
+        cni_conf_dir=arguments.value("cni-conf-dir"),
+        cni_bin_dirs=arguments.value("cni-bin-dir").split(":"),
+    )
+
+
+def handlers_of(words: list[str]) -> dict[str, str]:
+    """Handler -> engine of `NAME=ENGINE` words; ours without any.
+
+    Raises:
+        Invalid: a word is none, or there is no such engine.
+    """
+    handlers: dict[str, str] = {}
+    for word in words:
+        name, equals, engine = word.partition("=")
+        if not name or not equals:
+            raise Invalid(f"--handler {word[:80]!r} is not NAME=ENGINE")
+        if engine not in ENGINES:
+            raise Invalid(
+                f"--handler {word[:80]!r}: there is no engine {engine[:40]!r}, only {', '.join(ENGINES)}"
+            )
+        if handlers.setdefault(name, engine) != engine:
+            raise Invalid(f"--handler {name[:80]!r} is given two engines")
+    return handlers or dict(HANDLERS)
