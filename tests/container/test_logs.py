@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sampan.container.logs import MAX_PIECE, STDERR, STDOUT, LogWriter, parse_line, read_log
+from sampan.container.logs import STDERR, STDOUT, parse_line, read_log
+from sampan.container.logwriter import MAX_PIECE, LogWriter
 from sampan.core.errors import DataLoss
 
 

@@ -1,4 +1,4 @@
-"""The control socket of a container process: attach, resize, ports, and the way into its world.
+"""The control socket of a container process: attach, resize, ports, another log file, and the way into its world.
 
 A socket of packets named `control` in the container's folder, mode 0600. The first packet of a connection is a
 JSON request; what follows on an attached one are packets of one stream byte and up to 64 KiB.
@@ -54,8 +54,10 @@ def forget(folder: str, name: str) -> None:
         return
 
 
-def request(folder: str, value: dict[str, Any], timeout: float | None = None) -> Socket:
-    """A connection to the process of a running container, with a request sent.
+def request(
+    folder: str, value: dict[str, Any], timeout: float | None = None, fds: list[int] | None = None
+) -> Socket:
+    """A connection to the process of a running container, with a request and descriptors sent.
 
     With `timeout`, no call on the connection waits for longer (seconds).
 
@@ -67,7 +69,7 @@ def request(folder: str, value: dict[str, Any], timeout: float | None = None) ->
     except Precondition:
         raise Precondition("the container is not running", fix="start it first: sampan start NAME") from None
     try:
-        connection.send(strictjson.dumps(value))
+        send(connection, value, fds)
     except OSError as error:
         connection.close()
         raise Unavailable(f"the container does not answer: {error.strerror or 'timed out'}") from error
@@ -97,23 +99,25 @@ def connect(folder: str, name: str = NAME, timeout: float | None = None) -> Sock
     return client
 
 
-def ask(folder: str, value: dict[str, Any], timeout: float | None = None) -> tuple[Any, list[int]]:
-    """One request and its answer, with the descriptors that came along.
+def ask(
+    folder: str, value: dict[str, Any], timeout: float | None = None, fds: list[int] | None = None
+) -> tuple[Any, list[int]]:
+    """One request, with descriptors, and its answer, with those that came along.
 
     Raises:
         Precondition: the container is not running.
         Unavailable: it ended before it answered, or did not answer for `timeout` seconds.
     """
-    client = request(folder, value, timeout)
+    client = request(folder, value, timeout, fds)
     try:
-        data, fds = receive(client)
+        data, given = receive(client)
     except OSError as error:
         raise Unavailable(f"the container does not answer: {error.strerror or 'timed out'}") from error
     finally:
         client.close()
     if not data:
         raise Unavailable("the container ended before it answered")
-    return strictjson.loads(data, what="the container's answer"), fds
+    return strictjson.loads(data, what="the container's answer"), given
 
 
 def peer(connection: Socket) -> int:

@@ -6,7 +6,8 @@ import os
 import time
 
 from sampan.container import control, stdio
-from sampan.container.logs import MAX_FILE, LogWriter
+from sampan.container.logs import open_log
+from sampan.container.logwriter import MAX_FILE, CriLogWriter, LogWriter
 from sampan.container.records import Running
 from sampan.core import strictjson
 from sampan.core.record import Record
@@ -63,7 +64,13 @@ class Files:
 
     def open(self, entry: Entry, wish: Wish, spec: Spec) -> None:
         self.exit = entry.open_exit()
-        self.log = LogWriter(entry.folder, _log_limit(spec)) if wish.mode != stdio.INHERIT else None
+        if wish.mode != stdio.INHERIT:
+            container = entry.container
+            self.log = (
+                CriLogWriter(open_log(container))
+                if container.log_path
+                else LogWriter(entry.folder, _log_limit(spec))
+            )
         self.server = control.listen(entry.folder)
         self._running = entry.open_running()
         self._begun = entry.open_begun() if wish.gated else -1

@@ -12,8 +12,9 @@ import os
 import time
 
 from sampan.container.records import Exit
+from sampan.container.signals import Signals
 from sampan.container.stdio import fill_standard_descriptors
-from sampan.container.supervisor import Signals, Supervisor
+from sampan.container.supervisor import Supervisor
 from sampan.core import strictjson
 from sampan.core.errors import Exhausted, Internal, SampanError, from_os_error
 from sampan.linux import syscalls

@@ -37,7 +37,7 @@ class Container(Record):
     that another package brings (see engine/plugins.py); empty for wasmtime. `sandbox`: it holds the
     namespaces of a pod and runs nothing. `pod`: the id of the CRI pod sandbox whose container it is; only a kubelet
     removes such a one. `log_path`: the file that takes its log in CRI's format, and that somebody else rotates; empty
-    for files of our own in its folder.
+    for files of our own in its folder. `log_folder`: a folder above it that no link on the way to it leads out of.
     `created` is in nanoseconds since 1970, `stop_timeout` in seconds. With `strict`, a wall that cannot be built
     is an error, but for those named in `waived` (see `walls`).
     """
@@ -68,6 +68,7 @@ class Container(Record):
     engine: str = ""
     pod: str = ""
     log_path: str = ""
+    log_folder: str = ""
 
     @property
     def short_id(self) -> str:

@@ -6,7 +6,6 @@ waited for: when a signal ends the container, the output that is there is writte
 
 from __future__ import annotations
 
-import _signal
 import _socket
 import _thread
 import fcntl
@@ -16,7 +15,8 @@ import termios
 import time
 
 from sampan.container import control
-from sampan.container.logs import STDERR, STDOUT, LogWriter
+from sampan.container.logs import STDERR, STDOUT
+from sampan.container.logwriter import CriLogWriter, LogWriter
 from sampan.container.starter import as_message
 from sampan.container.stdio import Ends, resize
 from sampan.core import strictjson
@@ -27,49 +27,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sampan.container.signals import Signals
+
 CHUNK = 64 << 10
 MAX_CLIENTS = 64
 SIGKILL = 9
-ENDING_SIGNALS = (
-    _signal.SIGHUP,
-    _signal.SIGINT,
-    _signal.SIGQUIT,
-    _signal.SIGABRT,
-    _signal.SIGUSR1,
-    _signal.SIGUSR2,
-    _signal.SIGALRM,
-    _signal.SIGTERM,
-    _signal.SIGSTKFLT,
-    _signal.SIGXCPU,
-    _signal.SIGVTALRM,
-    _signal.SIGPROF,
-    _signal.SIGIO,
-    _signal.SIGPWR,
-    *range(_signal.SIGRTMIN, _signal.SIGRTMAX + 1),
-)
-"""All that end a process by default and are no fault of its own: the first process of a pid namespace would not even
-notice those that it does not catch."""
-
-
-class Signals:
-    """Catches the signals that end a container, from before the workload can start."""
-
-    def __init__(self) -> None:
-        self.fd, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        _signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        for number in ENDING_SIGNALS:
-            _signal.signal(number, lambda *_: None)
-        _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
-        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
-
-    def caught(self) -> int:
-        """The first signal that came, or 0."""
-        try:
-            numbers = os.read(self.fd, 64)
-        except BlockingIOError:
-            return 0
-        return next((n for n in numbers if n in ENDING_SIGNALS), 0)
+HOLD_SECONDS = 0.05  # how long the log may keep the beginning of a line for its rest
 
 
 class _Client:
@@ -87,7 +50,7 @@ class Supervisor:
     Args:
         run: the workload; called on a thread of its own, returns how it ended.
         log: None where nothing is captured. server: None where nobody can attach.
-        answers: replies to control requests other than `attach` and `start`: name to function.
+        answers: replies to control requests other than `attach`, `start` and `reopen`: name to function.
         gate: None for a workload that begins at once; else it waits for a `start` request, which calls this first.
     """
 
@@ -232,7 +195,12 @@ class Supervisor:
             masks[fd] = (0 if self._input else select.POLLIN) | (select.POLLOUT if client.pending else 0)
         for fd, mask in masks.items():
             poll.register(fd, mask)
-        return poll.poll(None if seconds is None else seconds * 1000)
+        if self._log is not None and self._log.is_holding:
+            seconds = HOLD_SECONDS if seconds is None else min(seconds, HOLD_SECONDS)
+        events = poll.poll(None if seconds is None else seconds * 1000)
+        if not events and self._log is not None:
+            self._log.release()
+        return events
 
     def _pump(self, fd: int) -> int:
         """Moves one chunk of output on; its size, 0 when none is there."""
@@ -298,12 +266,10 @@ class Supervisor:
             return
         except OSError:
             data, given = b"", []
-        for descriptor in given:  # nobody has anything to give us
-            os.close(descriptor)
         if not data:
             self._drop(client)
         elif not client.attached:
-            self._request(client, control.parse_request(data))
+            self._request(client, control.parse_request(data), given)
         elif data[:1] == control.STDIN:
             self._input += data[1:]
             self._feed()
@@ -312,8 +278,10 @@ class Supervisor:
             self._feed()
         elif data[:1] == control.RESIZE:
             self._resize(data[1:])
+        for descriptor in given:  # what nobody wanted
+            os.close(descriptor)
 
-    def _request(self, client: _Client, request: dict[str, object]) -> None:
+    def _request(self, client: _Client, request: dict[str, object], given: list[int]) -> None:
         name = request.get("do")
         if name == "attach":
             client.attached = True
@@ -321,7 +289,9 @@ class Supervisor:
             return
         answer = self._open if name == "start" and self._gate else self._answers.get(str(name))
         try:
-            if answer is None:
+            if name == "reopen":
+                self._reopen(client.socket, given)
+            elif answer is None:
                 control.send(client.socket, {"error": f"no such request: {name}"})
             else:
                 answer(client.socket)
@@ -339,6 +309,14 @@ class Supervisor:
             raise
         self._gate = None
         control.send(client, {})
+
+    def _reopen(self, client: control.Socket, given: list[int]) -> None:
+        """Goes on with the log in the file that was given."""
+        if isinstance(self._log, CriLogWriter) and given:
+            self._log.reopen(given.pop(0))
+            control.send(client, {})
+        else:
+            control.send(client, {"error": "it takes no file for its log"})
 
     def _resize(self, data: bytes) -> None:
         try:

@@ -51,7 +51,7 @@ def document(context: Context, entry: Entry, *, sized: bool = False) -> dict[str
         "Args": process.args[1:],
         "State": _state(state),
         "Image": container.image_id or container.image,
-        "LogPath": f"{entry.folder}/log.0",
+        "LogPath": container.log_path or f"{entry.folder}/log.0",
         "Name": f"/{container.name}",
         "RestartCount": entry.restarts.count,
         "Driver": "sampan",

@@ -35,7 +35,7 @@ def _check_attachable(entry: Entry) -> None:
     name = entry.container.name
     if not entry.is_alive():
         raise Precondition(f"container {name} is not running", fix=f"start it first: sampan start {name}")
-    if not has_log(entry.folder):
+    if not has_log(entry):
         raise Precondition(
             f"container {name} writes straight to the terminal or pipe of the command that runs it",
             fix="start it with -d to attach to it",

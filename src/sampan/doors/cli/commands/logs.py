@@ -27,7 +27,14 @@ def run(context: Context, args: Arguments) -> int:
     since = parse_moment(args.value("since"), "since") if args.given("since") else 0
     until = parse_moment(args.value("until"), "until") if args.given("until") else 0
     follow = (lambda: _goes_on(entry)) if args.on("follow") else None
-    lines = read_log(entry.folder, since=since, until=until, tail=_tail(args.value("tail")), follow=follow)
+    lines = read_log(
+        entry.folder,
+        path=entry.container.log_path,
+        since=since,
+        until=until,
+        tail=_tail(args.value("tail")),
+        follow=follow,
+    )
     _print(lines, timestamps=args.on("timestamps"))
     return 0
 
