@@ -19,7 +19,7 @@ from tests import tools
 from tests.scenarios.conftest import Daemon, until
 from tests.scenarios.oci.conftest import Tool
 
-from . import configuration
+from . import configuration, credentials
 from .configuration import ADDRESS, NODE, PLUGINS, REGISTRY
 from .enclosure import Enclosure
 
@@ -51,7 +51,7 @@ class Cluster:
         self.upstream = f"unix://{folder}/containerd.sock"
         self.endpoint = f"unix://{folder}/sampan.sock" if sampan else self.upstream
         self._daemons: dict[str, Daemon] = {}
-        configuration.credentials(folder)
+        credentials.write(folder)
         configuration.network(folder)
         self._install()
         self.enclosure = Enclosure(folder, ADDRESS)

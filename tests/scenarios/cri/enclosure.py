@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
-
-from tests.scenarios.conftest import until
 
 CGROUPS = Path("/sys/fs/cgroup")
 SETTINGS = {
@@ -21,6 +20,7 @@ SETTINGS = {
     "kernel/panic": "10",
     "kernel/panic_on_oops": "1",
 }
+SECONDS = 30  # in which killed processes must have ended
 IN_MEMORY = ("/run", "/var/lib", "/var/log")
 
 
@@ -102,7 +102,10 @@ class Enclosure:
 
     def close(self) -> None:
         """Ends who is still inside, and the place itself."""
-        until(self._is_empty)
+        end = time.monotonic() + SECONDS
+        while not self._is_empty():
+            assert time.monotonic() < end, f"still inside: {self.processes()}"
+            time.sleep(0.05)
         for group in [*self.cgroups(""), *self._groups]:
             group.rmdir()
         self._holder.kill()

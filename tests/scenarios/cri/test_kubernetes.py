@@ -26,7 +26,7 @@ from .images import images
 MANIFESTS = Path(__file__).parent / "manifests"
 SHARED = Path(__file__).parents[1] / "shim" / "pods" / "manifests"
 TOOL = "/toolbox.wasm"  # beside the server, in its image
-HELLO, LINUX = "Hello, World!", "from Linux\n"
+HELLO, LINUX = "Hello, World!\n", "from Linux\n"
 MINUTE = 60
 
 pytestmark = [*tools.needs("kubernetes"), needs(*PROGRAMS)]
@@ -166,7 +166,7 @@ def test_S16_a_deployment_with_a_command(cluster: Cluster) -> None:
 
 def test_S16_any_binary_is_known_by_its_content(cluster: Cluster) -> None:
     cluster.kubectl.ok("apply", "-f", str(SHARED / "k8s-shim-any-binary-deployment.yaml"))
-    until(lambda: HELLO in cluster.kubectl("logs", "deployment/hello-wasm").stdout, MINUTE)
+    until(lambda: "Hello, World!" in cluster.kubectl("logs", "deployment/hello-wasm").stdout, MINUTE)
     reasons = "jsonpath={.items[*].status.containerStatuses[*]..reason}"
     until(lambda: "Completed" in cluster.kubectl("get", "pods", "-l", "app=hello-wasm", "-o", reasons).stdout)
     cluster.kubectl.ok("delete", "deployment", "hello-wasm")
