@@ -326,7 +326,8 @@ def test_reopening_what_has_no_such_file_or_does_not_run(world, tmp_path):
 
 
 def test_descriptors_that_nobody_wants_are_closed(world, tmp_path):
-    entry = world.start("sleep", "100", log_path=str(tmp_path / "0.log"))
+    entry = world.start("tick", "1000", "100", log_path=str(tmp_path / "0.log"))
+    until(lambda: pieces(tmp_path / "0.log"))  # it has opened all that it needs
 
     def count():
         return len(os.listdir(f"/proc/{entry.running.pid}/fd"))
