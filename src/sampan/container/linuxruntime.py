@@ -104,7 +104,7 @@ class LinuxRuntime:
         Raises:
             NotFound, Invalid: the program is not there (127), or cannot be run (126). SampanError: what else.
         """
-        pid_file = f"{self._entry.folder}/{PID_FILE}"
+        pid_file = f"{self._entry.folder}/exec-{os.getpid()}.pid"  # several may do this at once
         document = os.memfd_create("process")
         try:
             os.write(document, strictjson.dumps(process))
@@ -112,10 +112,14 @@ class LinuxRuntime:
             words += ["--console-socket", console] if console else []
             pid = self._spawn([*words, self._id], [], document)
             self._check(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), "run another program")
+            with open(pid_file, "rb") as file:
+                return int(file.read())
         finally:
             os.close(document)
-        with open(pid_file, "rb") as file:
-            return int(file.read())
+            try:
+                os.unlink(pid_file)
+            except FileNotFoundError:
+                pass
 
     def why_not(self) -> SampanError | None:
         """What the last call complained of, None where it did not."""

@@ -1,0 +1,81 @@
+"""Attach: a client's streams at a running container, by the container's control socket; no process is needed for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from sampan.container import control
+from sampan.core.errors import Unavailable
+from sampan.doors.cri.descriptors import Descriptor
+
+if TYPE_CHECKING:
+    from sampan.container.store import Entry
+    from sampan.doors.cri.streaming.remotecommand import Streams
+    from sampan.doors.cri.streaming.streams import Stream
+
+ANSWER_SECONDS = 10.0
+
+
+async def attach(entry: Entry, streams: Streams, *, stdin_once: bool) -> int:
+    """Copies between a client and a container, until either leaves; 0.
+
+    The client gets what the container writes from now on. What it types reaches a container that keeps its input; with
+    `stdin_once`, that input ends with the client's.
+
+    Raises:
+        Precondition: the container does not run. Unavailable: it does not answer.
+    """
+    connection = control.request(entry.folder, {"do": "attach"}, timeout=0)
+    with Descriptor(connection.detach()) as packets:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                answer = await packets.read()
+        except TimeoutError:
+            raise Unavailable(f"container {entry.container.name} does not answer") from None
+        if not answer:
+            raise Unavailable(
+                f"container {entry.container.name} takes nobody who attaches",
+                fix="too many are attached to it",
+            )
+        inputs = [asyncio.create_task(_pass_sizes_on(packets, streams))]
+        if streams.stdin is not None and entry.container.keep_stdin:
+            inputs.append(asyncio.create_task(_type(packets, streams.stdin, ends=stdin_once)))
+        elif streams.stdin is not None:
+            streams.stdin.ignore_input()
+        try:
+            await _show(packets, streams)
+        finally:
+            for task in inputs:
+                task.cancel()
+            await asyncio.gather(*inputs, return_exceptions=True)
+            logging.debug("a client has left container %s", entry.container.name)
+    return 0
+
+
+async def _show(packets: Descriptor, streams: Streams) -> None:
+    """Passes output on until the container ends."""
+    targets = {control.STDOUT: streams.stdout, control.STDERR: streams.stderr}
+    while (packet := await packets.read()) and packet[:1] != control.ENDED:
+        target = targets.get(packet[:1])
+        if target is not None:
+            await target.write(packet[1:])
+
+
+async def _type(packets: Descriptor, stdin: Stream, *, ends: bool) -> None:
+    """Passes input on until its end; a client that breaks off ends it, too."""
+    try:
+        while data := await stdin.read():
+            for at in range(0, len(data), control.MAX_DATA):
+                if not await packets.write(control.STDIN + data[at : at + control.MAX_DATA]):
+                    return
+    finally:
+        if ends:
+            await asyncio.shield(packets.write(control.STDIN_END))
+
+
+async def _pass_sizes_on(packets: Descriptor, streams: Streams) -> None:
+    async for size in streams.sizes():
+        await packets.write(control.RESIZE + json.dumps(size._asdict()).encode())

@@ -1,0 +1,210 @@
+"""One more program in a container, as an executor runs it: its descriptors, its end, and everything's end with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sampan.container.starter import raise_if_error
+from sampan.container.stdio import resize
+from sampan.core.errors import Internal, Invalid, from_os_error
+from sampan.doors.cri import executor
+from sampan.doors.cri.descriptors import Descriptor
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+    from typing import Self
+
+    from sampan.core.roots import Roots
+
+PROGRAM = str(Path(executor.__file__).with_name("__main__.py"))
+MOST_PACKET = 64 << 10
+ENDING_SECONDS = 10.0  # for an executor to kill its program
+
+_ending: set[asyncio.Task[None]] = set()
+
+
+class Executed:
+    """A program that runs, with what we have of its streams; a context manager that ends it.
+
+    Attributes:
+        stdin, stdout, stderr: None where it has none of us; with a terminal, both of the first are its master.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], line: socket.socket) -> None:
+        self._process = process
+        self._line = line
+        self._waiter = Descriptor(os.dup(line.fileno()))
+        self._is_terminal = False
+        self.stdin: Descriptor | None = None
+        self.stdout: Descriptor | None = None
+        self.stderr: Descriptor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kills it where it still runs."""
+        for end in (self.stdin, self.stdout, self.stderr, self._waiter):
+            if end is not None:
+                end.close()
+        self._line.close()
+        task = asyncio.get_running_loop().create_task(_reap(self._process))
+        _ending.add(task)
+        task.add_done_callback(_ending.discard)
+
+    async def begin(self, *, terminal: bool) -> None:
+        """Waits until it runs.
+
+        Raises:
+            SampanError: what stopped it.
+        """
+        word, masters = await self._hear()
+        if terminal and masters:
+            self.stdin, self.stdout = Descriptor(masters[0]), Descriptor(os.dup(masters[0]))
+            self._is_terminal = True
+            word, _ = await self._hear()
+        raise_if_error(word)
+
+    async def run(
+        self, outputs: Sequence[Coroutine[Any, Any, None]], inputs: Sequence[Coroutine[Any, Any, None]] = ()
+    ) -> int:
+        """Waits for its end; its exit code.
+
+        Args:
+            outputs: read what it writes, and are waited for. inputs: do not matter once it has ended.
+
+        Raises:
+            SampanError, OSError: what one of them raised.
+        """
+        working = {asyncio.create_task(work) for work in outputs}
+        feeding = {asyncio.create_task(work) for work in inputs}
+        ending = asyncio.create_task(self._hear())
+        try:
+            going = {ending, *working, *feeding}
+            while not ending.done():
+                done, going = await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            for end in (self.stdout, self.stderr):
+                if end is not None:
+                    end.read_no_further()
+            for task in working:
+                await task
+            return _code(ending.result()[0])
+        finally:
+            rest = {ending, *working, *feeding}
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+
+    def end_input(self) -> None:
+        """Lets it see the end of its input; a terminal has none."""
+        if self.stdin is not None and not self._is_terminal:
+            self.stdin.close()
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Changes the size of its terminal, if it has one."""
+        if self._is_terminal and self.stdout is not None:
+            resize(self.stdout.fd, rows, columns)
+
+    async def _hear(self) -> tuple[dict[str, Any], list[int]]:
+        """The executor's next word, and the descriptors with it."""
+        await self._waiter.readable()
+        data, descriptors, _, _ = socket.recv_fds(self._line, MOST_PACKET, 1)
+        if not data:
+            raise Internal("the process that runs the program was killed")
+        return ({} if descriptors else json.loads(data)), descriptors
+
+
+async def execute(
+    roots: Roots,
+    container_id: str,
+    command: Sequence[str],
+    *,
+    stdin: bool = False,
+    stdout: bool = True,
+    stderr: bool = True,
+    terminal: bool = False,
+) -> Executed:
+    """Starts a program in a running container.
+
+    Args:
+        command: the program and its arguments. stdin, stdout, stderr: which of its streams are wanted, as pipes.
+        terminal: whether it has a terminal instead of them.
+
+    Raises:
+        NotFound: no such container, or no such program in it. Precondition: it does not run.
+        SampanError: what else stopped it.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pipes: list[int] = []  # the reading end and the writing end of each
+    try:
+        wanted = [not terminal and is_wanted for is_wanted in (stdin, stdout, stderr)]
+        for is_wanted in wanted:
+            pipes += os.pipe2(os.O_CLOEXEC) if is_wanted else (-1, -1)
+        given = [fd if fd >= 0 else subprocess.DEVNULL for fd in (pipes[0], pipes[3], pipes[5])]
+        words = [str(theirs.fileno()), "terminal" if terminal else "", container_id, *command]
+        process = _spawn(roots, words, given, theirs)
+        executed = Executed(process, ours)
+        for name, fd in (("stdin", pipes[1]), ("stdout", pipes[2]), ("stderr", pipes[4])):
+            if fd >= 0:
+                setattr(executed, name, Descriptor(fd))
+        pipes[1] = pipes[2] = pipes[4] = -1
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+        for fd in pipes:
+            if fd >= 0:
+                os.close(fd)
+    try:
+        await executed.begin(terminal=terminal)
+    except BaseException:
+        executed.__exit__()
+        raise
+    return executed
+
+
+def _spawn(
+    roots: Roots, words: list[str], descriptors: list[int], line: socket.socket
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", PROGRAM, *words],
+            stdin=descriptors[0],
+            stdout=descriptors[1],
+            stderr=descriptors[2],
+            pass_fds=[line.fileno()],
+            env={"SAMPAN_ROOT": roots.data, "SAMPAN_RUN_ROOT": roots.run},
+            start_new_session=True,
+        )
+    except ValueError as error:
+        raise Invalid(f"the command cannot be run: {error}") from error
+    except OSError as error:
+        raise from_os_error(error, "start a process for the command") from error
+
+
+async def _reap(process: subprocess.Popen[bytes]) -> None:
+    """Collects an executor, which ends by itself, or has to."""
+    with Descriptor(os.pidfd_open(process.pid)) as ended:
+        try:
+            async with asyncio.timeout(ENDING_SECONDS):
+                await ended.readable()
+        except TimeoutError:
+            process.kill()
+            await ended.readable()
+    process.wait()
+
+
+def _code(word: dict[str, Any]) -> int:
+    if "code" not in word or "kind" in word:
+        raise_if_error(word)
+    return int(word["code"])
