@@ -116,7 +116,7 @@ class Creation:
     """A container's process on its way to its gate, for who has other things to do meanwhile; as `create`.
 
     Attributes:
-        fd: can be read when there is something to `hear`. pid: of its process.
+        fd: can be read when there is something to `hear`; -1 after the last word. pid: of its process.
     """
 
     def __init__(self, entry: Entry, roots: Roots, *, console_fd: int = -1, preserved: int = 0) -> None:
@@ -130,7 +130,10 @@ class Creation:
             self._lock.release()
             raise
         self._attendance = Attendance(ours, pid, _answers(entry, entry.spec))
-        self.fd = ours
+
+    @property
+    def fd(self) -> int:
+        return self._attendance.fd
 
     @property
     def pid(self) -> int:

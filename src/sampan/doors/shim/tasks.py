@@ -238,14 +238,16 @@ class Tasks:
         self._loop.watch(creation.fd, READABLE, lambda _: self._hear(coming))
 
     def _hear(self, coming: _Coming) -> None:
-        """One word of a process on its way."""
+        """What a process on its way has said; nothing is fine."""
         task, creation = coming.task, coming.creation
-        fd, error = creation.fd, None
+        fd, error, stands = creation.fd, None, False
         try:
-            if not creation.hear():
-                return
+            while not stands and _can_be_read(fd):
+                stands = creation.hear()
         except Exception as failure:
             error = failure
+        if not stands and error is None:
+            return
         self._loop.forget(fd)
         del self._coming[task.id]
         if error is None:
@@ -291,8 +293,7 @@ class Tasks:
     def collect(self) -> None:
         """Takes note of every child that has ended."""
         for coming in list(self._coming.values()):  # what one said before its end comes first
-            while coming.creation.fd >= 0 and _can_be_read(coming.creation.fd):
-                self._hear(coming)
+            self._hear(coming)
         for pid, status in endings():
             process = self._by_pid.pop(pid, None)
             if process is not None:  # others are orphans of a container
