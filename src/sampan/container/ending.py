@@ -147,30 +147,34 @@ def wait_removed(entry: Entry) -> None:
 def remove_broken(container_id: str, roots: Roots) -> None:
     """Removes a container whose documents cannot be read, and ends what still runs of it.
 
-    Its process is known by the other end of its control socket, and by its cgroup.
-
     Raises:
         NotFound: there is no such container.
     """
-    containers = Containers(roots)
-    folder = f"{containers.folder}/{container_id}"
+    end_broken(container_id, roots)
+    Containers(roots).remove(container_id)
+    publish(roots, "container", "destroy", container_id, {})
+
+
+def end_broken(container_id: str, roots: Roots) -> None:
+    """Ends what runs of a container whose documents cannot be read.
+
+    Its process is known by the other end of its control socket, and by its cgroup.
+    """
+    folder = f"{roots.containers}/{container_id}"
     try:
         connection = control.connect(folder)
-    except SampanError:  # nobody is there
-        pass
-    else:
-        pid = control.peer(connection)
         try:
+            pid = control.peer(connection)
             processes.send_signal(pid, processes.start_time(pid), SIGKILL)
         finally:
             connection.close()
+    except SampanError:  # nobody is there, or not any more
+        pass
     try:
         claimed = Entry(folder, Container(container_id, "", "", 0)).claimed_cgroup()
         (Cgroup(claimed, base="") if claimed else Cgroup(container_id)).remove()
     except SampanError:  # as in `discard`
         pass
-    containers.remove(container_id)
-    publish(roots, "container", "destroy", container_id, {})
 
 
 def discard(entry: Entry, roots: Roots) -> None:

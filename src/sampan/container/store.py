@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sampan.core.roots import Roots
 
     R = TypeVar("R", bound=Record)
+    _Version = tuple[int, int, int]
 
 CREATED, RUNNING, EXITED = "created", "running", "exited"
 RECORD = "container.json"
@@ -190,9 +191,13 @@ class Containers:
     def __init__(self, roots: Roots) -> None:
         self.roots = roots
         self.folder = roots.containers
+        self._names: dict[str, tuple[_Version, str]] = {}
 
-    def create(self, container: Container, spec: Spec) -> Entry:
+    def create(self, container: Container, spec: Spec, documents: dict[str, Record] | None = None) -> Entry:
         """A new container in state `created`.
+
+        Args:
+            documents: a door's own, by file name, to be in its folder from the first moment.
 
         Raises:
             Exists: its name or id is taken.
@@ -210,6 +215,8 @@ class Containers:
                     os.mkdir(f"{temporary}/{name}", 0o755 if name == "upper" else 0o700)
                 _save(f"{temporary}/config.json", spec)
                 _save(f"{temporary}/{RECORD}", container)
+                for name, document in (documents or {}).items():
+                    _save(f"{temporary}/{name}", document)
                 os.rename(temporary, folder)
                 durable.sync_dir(self.folder)
             except FileExistsError:
@@ -323,10 +330,36 @@ class Containers:
             )
 
     def _by_name(self, name: str) -> Entry | None:
-        for entry in self._entries():
-            if isinstance(entry, Entry) and entry.container.name == name:
-                return entry
-        return None
+        """The container of this name. A document is read again only when it was written anew."""
+        names: dict[str, tuple[_Version, str]] = {}
+        found = None
+        for container_id in self._ids():
+            folder = f"{self.folder}/{container_id}"
+            try:
+                version = _version_of(f"{folder}/{RECORD}")
+                known, called = self._names.get(container_id, (None, ""))
+                if known != version:
+                    called = read_entry(folder).container.name
+                names[container_id] = version, called
+                if found is None and called == name:
+                    found = read_entry(folder)
+            except SampanError:  # broken, or just removed: it has no name
+                continue
+        self._names = names
+        return found
+
+
+def _version_of(path: str) -> _Version:
+    """What differs whenever a document was written: none is ever changed in place.
+
+    Raises:
+        NotFound: it is not there.
+    """
+    try:
+        state = os.stat(path)
+    except OSError as error:
+        raise NotFound(f"{path} is missing") from error
+    return state.st_ino, state.st_mtime_ns, state.st_size
 
 
 def read_entry(folder: str) -> Entry:
