@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import pytest
 
-SECONDS = 1800  # the most that a test waits for a build
+SECONDS = 2700  # the most that a test waits for a build
 
 
 class Build(NamedTuple):

@@ -12,6 +12,12 @@ from tests.tools import BUILDS, Build, needs, tool
 
 GO = """#!/bin/sh
 echo "$@" >>"$CALLS"
+case $1.$2 in
+mod.download) echo '{"GoMod": "/their/go.mod"}' && exit ;;
+mod.edit) echo '{"Replace": [{"Old": {"Path": "example.org/api"}, "New": {"Path": "./staging/api"}},
+    {"Old": {"Path": "example.org/old"}, "New": {"Path": "example.org/new"}}]}' && exit ;;
+esac
+[ ! -e "$CALLS.wanted" ] || grep -q "$(cat "$CALLS.wanted")" go.mod || exit 4
 grep -q 'require example.org/peer v1.2.3' go.mod || exit 3
 while [ "$1" != -o ]; do shift; done
 case $2 in */) touch "$2/${3##*/}" ;; *) touch "$2" ;; esac
@@ -43,6 +49,18 @@ def test_a_tool_is_its_packages_and_its_test_binaries(calls: Path, tmp_path: Pat
     assert folder == tmp_path / "kept" / "peer-v1.2.3"
     assert names(folder) == ["check", "ctl", "peer"]
     assert [line.split()[0] for line in calls.read_text().splitlines()] == ["build", "build", "test"]
+
+
+def test_folders_of_the_modules_tree_are_taken_as_they_are_published(
+    calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = BUILDS["peer"]._replace(tests=(), staging="v0.2.3", variable="example.org/api/version.version")
+    monkeypatch.setitem(BUILDS, "peer", build)
+    Path(f"{calls}.wanted").write_text("^replace example.org/api => example.org/api v0.2.3$")
+    assert tool("peer") is not None
+    *asked, built, _ = calls.read_text().splitlines()
+    assert asked == ["mod download -json example.org/peer@v1.2.3", "mod edit -json /their/go.mod"]
+    assert "-X example.org/api/version.version=v1.2.3" in built
 
 
 def test_who_asks_at_once_gets_one_build(calls: Path) -> None:

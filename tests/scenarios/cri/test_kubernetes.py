@@ -155,7 +155,7 @@ def test_S15_wasm_and_linux_in_one_pod(cluster: Cluster) -> None:
         "127.0.0.1:8080",
     )
     assert cluster.kubectl.ok(*words) == HELLO
-    cluster.kubectl.ok("delete", "-f", str(SHARED / "k8s-mixed-pod.yaml"))
+    cluster.kubectl.ok("delete", "--grace-period=1", "-f", str(SHARED / "k8s-mixed-pod.yaml"))
 
 
 def test_S16_a_deployment_with_a_command(cluster: Cluster) -> None:
