@@ -7,11 +7,12 @@ from google.protobuf.message_factory import GetMessageClass
 from sampan.core.record import Record
 from sampan.core.roots import Roots
 from sampan.doors.cri.api import runtime_pb2 as api
+from sampan.doors.cri.nodestatus import node_status
 from sampan.doors.cri.router import LISTS, METHODS, Local
 
 EMPTY = [
     *LISTS.values(),
-    *("ImageFsInfo", "ImageStatus", "ListMetricDescriptors", "RemoveImage", "Status", "UpdateRuntimeConfig"),
+    *("ImageFsInfo", "ImageStatus", "ListMetricDescriptors", "RemoveImage", "UpdateRuntimeConfig"),
 ]
 
 
@@ -40,6 +41,7 @@ class Assembly:
 
     def __init__(self, roots: Roots, settings: Settings) -> None:
         self.calls: dict[str, Local] = {name: _empty(name) for name in EMPTY}
+        self.calls["Status"] = lambda request, context: node_status(settings.handlers, "")
         self.calls["GetContainerEvents"] = lambda request, context: iter(())
 
     def has_pod(self, pod_id: str) -> bool:

@@ -20,6 +20,7 @@ OPTIONS = [
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),  # it was restarted: nobody should wait for long
 ]
+LONGEST = 10.0 * 365 * 24 * 3600  # seconds, of a deadline that somebody meant
 _OF_THIS_CONNECTION = ("user-agent", "grpc-", ":")
 
 
@@ -54,7 +55,7 @@ class Upstream:
     def begin(self, method: str, request: bytes, context: grpc.ServicerContext) -> Answer:
         """Sends a call of the full name `method` with one answer; does not wait for it."""
         call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(method, None, None)
-        future = call.future(request, timeout=context.time_remaining(), metadata=passed_on(context))
+        future = call.future(request, timeout=_time_left(context), metadata=passed_on(context))
         _cancel_with(context, future.cancel)
         return Answer(future, self.address)
 
@@ -75,7 +76,7 @@ class Upstream:
             Refused: it ends with an error.
         """
         call: grpc.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(method, None, None)
-        answers = call(iter(requests), timeout=context.time_remaining(), metadata=passed_on(context))
+        answers = call(iter(requests), timeout=_time_left(context), metadata=passed_on(context))
         _cancel_with(context, answers.cancel)
         try:
             yield from answers
@@ -93,6 +94,12 @@ def passed_on(context: grpc.ServicerContext) -> tuple[tuple[str, str | bytes], .
     """The metadata of a call without what belongs to the connection that it came by."""
     metadata = context.invocation_metadata()
     return tuple((key, value) for key, value in metadata if not key.startswith(_OF_THIS_CONNECTION))
+
+
+def _time_left(context: grpc.ServicerContext) -> float | None:
+    """Seconds, None without a deadline; gRPC has one so far away instead that it cannot count to it itself."""
+    left = context.time_remaining()
+    return None if left is None or left > LONGEST else left
 
 
 def _cancel_with(context: grpc.ServicerContext, cancel: Callable[[], object]) -> None:

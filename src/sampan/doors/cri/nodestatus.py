@@ -1,0 +1,24 @@
+"""Status as far as it is ours: whether pods of our handlers can be run now, and what they can have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sampan.doors.cri.api import runtime_pb2 as api
+from sampan.doors.cri.merging import NETWORK_READY, RUNTIME_READY
+
+
+def node_status(handlers: Iterable[str], trouble: str) -> api.StatusResponse:
+    """The status of a node that runs pods of these handlers.
+
+    Args:
+        trouble: why pods can have no network, as a sentence; empty where they can.
+    """
+    network = api.RuntimeCondition(type=NETWORK_READY, status=not trouble, message=trouble)
+    network.reason = "NetworkPluginNotReady" if trouble else ""
+    features = api.RuntimeHandlerFeatures(recursive_read_only_mounts=True, user_namespaces=True)
+    return api.StatusResponse(
+        status=api.RuntimeStatus(conditions=[api.RuntimeCondition(type=RUNTIME_READY, status=True), network]),
+        runtime_handlers=[api.RuntimeHandler(name=name, features=features) for name in handlers],
+        features=api.RuntimeFeatures(supplemental_groups_policy=True, mount_options=True),
+    )
