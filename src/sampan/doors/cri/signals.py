@@ -36,6 +36,6 @@ def _number(name: str) -> int:
 
 
 _USUAL_FIRST = sorted(api.Signal.keys(), key=lambda name: name.removeprefix("SIGNAL_SIG") in _ALIASES)
-_NUMBERS = {
-    api.Signal.Value(name): _number(name) for name in _USUAL_FIRST if name != "SIGNAL_RUNTIME_DEFAULT"
+_NUMBERS: dict[api.Signal, int] = {
+    getattr(api, name): _number(name) for name in _USUAL_FIRST if name != "SIGNAL_RUNTIME_DEFAULT"
 }
