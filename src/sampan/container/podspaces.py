@@ -12,6 +12,7 @@ import _thread
 import gc
 import os
 
+from sampan.container import podshm
 from sampan.core.errors import Exhausted, Internal, NotFound, Precondition, SampanError, from_os_error
 from sampan.linux import mountinfo, mounts, namespaces, syscalls
 from sampan.linux.namespaces import NEWIPC, NEWNET, NEWUTS
@@ -123,13 +124,14 @@ def is_held(path: str) -> bool:
 
 
 def release(folder: str) -> None:
-    """Lets go of a pod's namespaces and removes their files; `folder`, too, where nothing else is in it.
+    """Lets go of a pod's namespaces and shared memory, and removes their files; `folder`, too, if nothing is in it.
 
     They end with the last process in them. It is no error where there are none, or only some.
 
     Raises:
         SampanError: they cannot be unmounted or removed.
     """
+    podshm.release(folder)
     for kind in FLAGS:
         path = f"{folder}/{kind}"
         while is_held(path):

@@ -1,4 +1,4 @@
-"""What a Wasm file is, and the names a component imports and exports, read from its bytes.
+"""What a Wasm file is, and the names that it imports and exports, read from its bytes.
 
 Reads the sections of a component just far enough for image metadata (component-model Binary.md); validates
 nothing, runs nothing. The engine has the last word on whether the file is good.
@@ -12,6 +12,7 @@ from sampan.core.record import Record
 
 _PREAMBLE = 8
 _IMPORT, _EXPORT = 10, 11
+_MODULE_EXPORT, _FUNCTION = 7, 0
 
 
 class Interfaces(Record):
@@ -63,6 +64,31 @@ def interfaces(data: bytes) -> Interfaces | None:
             "the component's imports and exports cannot be read: it ends early or is damaged"
         ) from None
     return found
+
+
+def exported_functions(data: bytes) -> list[str]:
+    """The names of the functions that a module exports; for a component, of all that it exports.
+
+    Raises:
+        Invalid: not Wasm, or sections that end early.
+    """
+    found = interfaces(data)
+    if found is not None:
+        return found.exports
+    reader, names = _Reader(data, _PREAMBLE), []
+    try:
+        while reader.at < len(data):
+            section, size = reader.byte(), reader.number()
+            end = reader.at + size
+            if section == _MODULE_EXPORT:
+                for _ in range(reader.number()):
+                    name, kind, _ = reader.text(), reader.byte(), reader.number()
+                    names += [name] if kind == _FUNCTION else []
+                break
+            reader.at = end
+    except (IndexError, UnicodeDecodeError):
+        raise Invalid("the module's exports cannot be read: it ends early or is damaged") from None
+    return names
 
 
 class _Reader:

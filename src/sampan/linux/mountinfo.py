@@ -64,6 +64,25 @@ def mount_of(fd: int) -> int:
     return top
 
 
+def peers(path: str) -> set[str]:
+    """How the mount that a path is in propagates: `shared` and `master` (it is a slave), either, both or none.
+
+    Raises:
+        SampanError: the path cannot be looked at.
+    """
+    try:
+        fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        raise from_os_error(error, f"look at the mount of {path!r}") from error
+    try:
+        number = _mount_id(fd)
+    finally:
+        os.close(fd)
+    fields = next((line.split() for line in _lines() if line.startswith(number + b" ")), [])
+    tags = fields[6 : fields.index(b"-")] if b"-" in fields else []
+    return {tag.partition(b":")[0].decode() for tag in tags} & {"shared", "master"}
+
+
 def _mount_id(fd: int) -> bytes:
     with open(f"/proc/self/fdinfo/{fd}", "rb") as file:
         return next(line.split()[1] for line in file if line.startswith(b"mnt_id:"))
