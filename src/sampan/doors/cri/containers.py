@@ -19,7 +19,7 @@ from sampan.container.store import CREATED, RUNNING, Containers, new_id
 from sampan.core.errors import DataLoss, Invalid, NotFound, Precondition, SampanError, TimedOut
 from sampan.core.signals import number_of
 from sampan.core.spec.runtime import User
-from sampan.doors.cri import answers, resources, signals
+from sampan.doors.cri import answers, resources
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.documents import POD_CONTAINER, Pod, PodContainer, encode, save_pod_container
 from sampan.doors.cri.index import Index
@@ -189,10 +189,9 @@ class PodContainers:
         if entry is None:
             ending.end_broken(known.record.id, self._roots)
             return
-        signal = signals.spelled(known.record.config.stop_signal) or entry.container.stop_signal
         try:
             if seconds > 0:
-                ending.kill(entry, self._roots, number_of(signal))
+                ending.kill(entry, self._roots, number_of(entry.container.stop_signal))
                 if ending.wait(entry, seconds) is not None:
                     return
             ending.kill(entry, self._roots, SIGKILL)

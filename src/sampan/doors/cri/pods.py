@@ -33,6 +33,7 @@ from sampan.doors.cri.documents import (
     spaces_folder,
 )
 from sampan.doors.cri.index import Index
+from sampan.doors.cri.specs import check_pod
 from sampan.linux import durable
 from sampan.linux.cgroup_files import remove_if_empty
 from sampan.linux.cgroups import Cgroup
@@ -123,6 +124,7 @@ class Pods:
         engine = self._engine(request.runtime_handler)
         if not config.HasField("metadata") or not config.metadata.name:
             raise Invalid("the pod sandbox has no metadata", fix="give metadata with a name")
+        check_pod(config)
         pod_id = new_id()
         pod = Pod(
             pod_id,
