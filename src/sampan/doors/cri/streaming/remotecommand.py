@@ -105,7 +105,7 @@ class RemoteCommand:
         """As `serve_spdy`, over WebSocket."""
         session = ChannelSession(pipe, protocol, len(CHANNELS))
         async with while_there(session.serve()):
-            names = self._names(has_size=True)
+            names = self._names(has_size=self._wish.tty)
             streams: dict[str, Stream] = {}
             for name, channel in zip(CHANNELS, session.channels, strict=True):
                 if name in names:
