@@ -204,7 +204,7 @@ class Cgroup:
                         return False
                     write(file, value)
             except OSError as error:
-                if len(files) == 1 or error.errno not in (EINVAL, EBUSY):
+                if len(files) == 1 or error.errno != EINVAL:
                     raise
                 for file, value in reversed(files):
                     write(file or "", value)
