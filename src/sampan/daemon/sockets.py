@@ -6,9 +6,9 @@ import os
 import socket
 import stat
 
-from sampan.core.errors import Exists, Invalid, Precondition, SampanError, from_os_error
+from sampan.core.errors import Exists, Invalid, SampanError, from_os_error
+from sampan.daemon.alone import Alone
 from sampan.linux import durable
-from sampan.linux.locks import FileLock
 
 MOST_PATH = 107  # bytes, of the kernel's address
 
@@ -39,55 +39,47 @@ class Place:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._lock = FileLock(f"{path}.lock")
+        self._alone = Alone(f"{path}.lock", f"the socket {path!r}")
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> None:
         durable.make_dir(os.path.dirname(self.path))
-        if not self._lock.try_acquire():
-            raise Precondition(f"the process {_holder(self._lock.path)} serves {self.path!r} already")
+        self._alone.take()
         try:
-            os.ftruncate(self._lock.fd, 0)
-            os.pwrite(self._lock.fd, str(os.getpid()).encode(), 0)
             _clear(self.path)
-        except OSError as error:
-            self._lock.release()
-            raise from_os_error(error, f"take the socket {self.path!r}") from error
         except SampanError:
-            self._lock.release()
+            self._alone.release()
             raise
-        return self
 
     def __exit__(self, *_: object) -> None:
         try:
             os.unlink(self.path)
         except OSError:  # somebody removed it while we served
             pass
-        self._lock.release()
-
-
-def _holder(path: str) -> str:
-    try:
-        with open(path) as file:
-            return file.read(20).strip()
-    except (OSError, ValueError):
-        return ""
+        self._alone.release()
 
 
 def _clear(path: str) -> None:
     """Removes a socket that nobody listens at."""
     try:
         mode = os.lstat(path).st_mode
+        if not stat.S_ISSOCK(mode):
+            raise Exists(f"{path!r} is there and no socket", fix="choose another path")
+        if _is_served(path):
+            raise Exists(f"another server listens at {path!r}", fix="choose another path")
+        os.unlink(path)
     except FileNotFoundError:
         return
-    if not stat.S_ISSOCK(mode):
-        raise Exists(f"{path!r} is there and no socket", fix="choose another path")
+    except OSError as error:
+        raise from_os_error(error, f"remove the socket {path!r}") from error
+
+
+def _is_served(path: str) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except OSError:
-            pass
-    raise Exists(f"another server listens at {path!r}", fix="choose another path")
+            return False
+        except TimeoutError:  # it listens and is busy
+            return True
+    return True

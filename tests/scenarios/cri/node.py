@@ -33,7 +33,14 @@ class CriNode(Node):
         crictl: talks to our server. behind: talks to containerd itself. socket: where our server is.
     """
 
-    def __init__(self, folder: Path, containerd: Path | None) -> None:
+    def __init__(
+        self, folder: Path, containerd: Path | None, *, hosts: Path | None = None, pause: str = PAUSE
+    ) -> None:
+        """
+        Args:
+            containerd: as for `Node`. hosts: containerd's `certs.d`. pause: the image of sandboxes' processes.
+        """
+        self._hosts, self._pause = hosts, pause
         super().__init__(folder, containerd)
         shutil.copy(ROOT / "scripts" / "sampan", folder / "bin" / "sampan")
         (folder / "cri").mkdir()
@@ -49,13 +56,17 @@ class CriNode(Node):
         """Its default runtime is runc, whose sandboxes have a process."""
         super()._configure()
         config = self.folder / "config.toml"
-        text = (
-            config.read_text()
-            .replace(SANDBOX, PAUSE)
-            .replace('runtime_name = "crun"', 'runtime_name = "runc"')
-        )
-        runc = '[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]'
-        config.write_text(f'{text}{runc}\nruntime_type = "io.containerd.runc.v2"\n')
+        text = config.read_text().replace(SANDBOX, self._pause)
+        text = text.replace('runtime_name = "crun"', 'runtime_name = "runc"')
+        cri = 'plugins."io.containerd.grpc.v1.cri"'
+        text += f'[{cri}.containerd.runtimes.runc]\nruntime_type = "io.containerd.runc.v2"\n'
+        if self._hosts is not None:
+            text += f'[{cri}.registry]\nconfig_path = "{self._hosts}"\n'
+        config.write_text(text)
+        network = self.folder / "cni" / "10-pods.conflist"
+        document = json.loads(network.read_text())
+        document["plugins"].append({"type": "portmap", "capabilities": {"portMappings": True}})
+        network.write_text(json.dumps(document))
 
     def start(self) -> None:
         self.begin_containerd()

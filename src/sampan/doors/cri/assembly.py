@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from google.protobuf.message_factory import GetMessageClass
+import re
+from typing import Any
 
 from sampan.core.record import Record
 from sampan.core.roots import Roots
+from sampan.doors.cri.announcing import Announced
 from sampan.doors.cri.api import runtime_pb2 as api
+from sampan.doors.cri.documents import pods_folder
+from sampan.doors.cri.execution import Execution
+from sampan.doors.cri.images import Images
+from sampan.doors.cri.metrics import Metrics
+from sampan.doors.cri.network import Network
 from sampan.doors.cri.nodestatus import node_status
-from sampan.doors.cri.router import LISTS, METHODS, Local
-
-EMPTY = [
-    *LISTS.values(),
-    *("ImageFsInfo", "ImageStatus", "ListMetricDescriptors", "RemoveImage", "UpdateRuntimeConfig"),
-]
-
-
-def _empty(name: str) -> Local:
-    kind = GetMessageClass(METHODS[name].output_type)
-    return lambda request, context: kind()
+from sampan.doors.cri.router import METHODS, Local
+from sampan.doors.cri.runtime import Runtime
+from sampan.doors.cri.specs import make_container
+from sampan.doors.cri.stats import Stats
+from sampan.doors.cri.streaming.server import StreamingServer
 
 
 class Settings(Record):
@@ -26,6 +27,7 @@ class Settings(Record):
 
     Attributes:
         listen, upstream: addresses; `upstream` is empty for none. handlers: runtime handler -> engine.
+        streaming_address: HOST:PORT. hosts: containerd's `certs.d`.
     """
 
     listen: str
@@ -34,24 +36,66 @@ class Settings(Record):
     streaming_address: str
     cni_conf_dir: str
     cni_bin_dirs: list[str]
+    hosts: str
 
 
 class Assembly:
-    """Our own runtime on `roots`."""
+    """Our own runtime on `roots`: it knows what is ours, and `calls` has the answers to calls by their names."""
 
     def __init__(self, roots: Roots, settings: Settings) -> None:
-        self.calls: dict[str, Local] = {name: _empty(name) for name in EMPTY}
-        self.calls["Status"] = lambda request, context: node_status(settings.handlers, "")
-        self.calls["GetContainerEvents"] = lambda request, context: iter(())
-
-    def has_pod(self, pod_id: str) -> bool:
-        return False
-
-    def has_container(self, container_id: str) -> bool:
-        return False
-
-    def has_pod_like(self, metadata: api.PodSandboxMetadata) -> bool:
-        return False
+        images = Images(roots, upstream=settings.upstream, hosts=settings.hosts)
+        network = Network(settings.cni_conf_dir, settings.cni_bin_dirs, pods_folder(roots))
+        runtime = Runtime(roots, settings.handlers, network, images, make_container)
+        pods, containers = runtime.pods.index, runtime.containers.index
+        self.has_pod, self.has_container = runtime.has_pod, runtime.has_container
+        self.has_pod_like = runtime.has_pod_like
+        self._streams = StreamingServer(settings.streaming_address)
+        self._streams.start()
+        self._announced = Announced(runtime)
+        execution = Execution(roots, self._streams, runtime)
+        self.calls: dict[str, Local] = {}
+        for part in (
+            runtime,
+            images,
+            Stats(roots, pods, containers),
+            Metrics(pods, containers),
+            self._announced,
+        ):
+            self.calls |= calls_of(part)
+        others: dict[str, Local] = {
+            "Attach": lambda request, _: api.AttachResponse(url=execution.attach(request)),
+            "Exec": lambda request, _: api.ExecResponse(url=execution.exec(request)),
+            "ExecSync": lambda request, _: _exec_sync(execution, request),
+            "GetContainerEvents": self._announced.get_container_events,
+            "PortForward": lambda request, _: api.PortForwardResponse(url=execution.port_forward(request)),
+            "PullImage": lambda request, context: images.pull_image(request, lambda: not context.is_active()),
+            "Status": lambda _, __: node_status(settings.handlers, *network.status()),
+            "UpdateRuntimeConfig": lambda _, __: (
+                api.UpdateRuntimeConfigResponse()
+            ),  # CNI's files have the addresses
+        }
+        self.calls |= others
 
     def close(self) -> None:
-        """Ends what serves streams; containers go on."""
+        """Ends streams and events; containers go on."""
+        self._announced.close()
+        self._streams.close()
+
+
+def calls_of(part: object) -> dict[str, Local]:
+    """The methods of an object that are named as calls are, in snake case: from a request to a response."""
+    return {name: _plain(getattr(part, snake(name))) for name in METHODS if hasattr(part, snake(name))}
+
+
+def snake(name: str) -> str:
+    """`run_pod_sandbox` of `RunPodSandbox`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _plain(method: Any) -> Local:
+    return lambda request, context: method(request)
+
+
+def _exec_sync(execution: Execution, request: api.ExecSyncRequest) -> api.ExecSyncResponse:
+    stdout, stderr, code = execution.exec_sync(request.container_id, list(request.cmd), request.timeout)
+    return api.ExecSyncResponse(stdout=stdout, stderr=stderr, exit_code=code)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from sampan.core.errors import Invalid
 from sampan.daemon import logs, notify
+from sampan.daemon.alone import Alone
 from sampan.daemon.signals import Ending
 from sampan.daemon.sockets import Place, path_of
 from sampan.doors.cri.assembly import Assembly, Settings
 from sampan.doors.cri.router import Router
 from sampan.doors.cri.server import Server
 from sampan.doors.cri.upstream import Upstream
+from sampan.linux import durable
 
 if TYPE_CHECKING:
     from sampan.core.commandline import Arguments
@@ -36,7 +38,8 @@ def main(roots: Roots, arguments: Arguments) -> int:
     settings = settings_of(arguments)
     path = path_of(settings.listen)
     ending = Ending()
-    with Place(path):
+    durable.make_dir(roots.data)
+    with Place(path), Alone(f"{roots.data}/cri.lock", f"the pods in {roots.data!r}"):
         upstream = Upstream(settings.upstream) if settings.upstream else None
         parts = Assembly(roots, settings)
         try:
@@ -71,6 +74,7 @@ def settings_of(arguments: Arguments) -> Settings:
         streaming_address=arguments.value("streaming-address"),
         cni_conf_dir=arguments.value("cni-conf-dir"),
         cni_bin_dirs=arguments.value("cni-bin-dir").split(":"),
+        hosts=arguments.value("hosts-dir"),
     )
 
 

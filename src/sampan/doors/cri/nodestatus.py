@@ -8,14 +8,14 @@ from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.merging import NETWORK_READY, RUNTIME_READY
 
 
-def node_status(handlers: Iterable[str], trouble: str) -> api.StatusResponse:
+def node_status(handlers: Iterable[str], is_ready: bool, trouble: str) -> api.StatusResponse:
     """The status of a node that runs pods of these handlers.
 
     Args:
-        trouble: why pods can have no network, as a sentence; empty where they can.
+        is_ready: whether pods can have a network now. trouble: why not, as a sentence.
     """
-    network = api.RuntimeCondition(type=NETWORK_READY, status=not trouble, message=trouble)
-    network.reason = "NetworkPluginNotReady" if trouble else ""
+    network = api.RuntimeCondition(type=NETWORK_READY, status=is_ready, message=trouble)
+    network.reason = "" if is_ready else "NetworkPluginNotReady"
     features = api.RuntimeHandlerFeatures(recursive_read_only_mounts=True, user_namespaces=True)
     return api.StatusResponse(
         status=api.RuntimeStatus(conditions=[api.RuntimeCondition(type=RUNTIME_READY, status=True), network]),

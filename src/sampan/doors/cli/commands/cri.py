@@ -50,8 +50,16 @@ OPTIONS = [
     setting(
         "cni-bin-dir",
         "DIR",
-        "Plugins of the pods' network",
+        "Plugins of the pods' network; several with : between",
         default="/opt/cni/bin:/usr/lib/cni",
+        complete="file",
+        own=True,
+    ),
+    setting(
+        "hosts-dir",
+        "DIR",
+        "Mirrors and certificates of registries, as containerd has them",
+        default="/etc/containerd/certs.d",
         complete="file",
         own=True,
     ),
