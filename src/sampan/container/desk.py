@@ -10,7 +10,8 @@ A launcher is a shell script: all that it can do is open, read and write. So the
 
 PID is the launcher, which has the slot open as descriptor 8 and its standard ones as 4, 5 and 6; the last COUNT words
 of its command line are the command's, and MODULE's `main` is what runs it, with the launcher's descriptors, folder and
-environment. The answer is `taken PID` (who to signal) and at the end `exit CODE`, or `no`: then the launcher starts a
+environment. It gives the exit code, and maybe what this process goes on as once the launcher has that, with none of its
+descriptors. The answer is `taken PID` (who to signal) and at the end `exit CODE`, or `no`: then the launcher starts a
 process of its own. The only writing ends of a slot are the zygote's and that process's: where both are gone, the
 launcher reads the end.
 """
@@ -145,10 +146,14 @@ def _work(fd: int, pid: int, count: int, module: str) -> NoReturn:
         answer = b"exit 125\n"
         if not os.path.exists(f"/proc/{pid}/fd/{LAUNCHERS_END}"):  # it was ended while nobody ran this
             os._exit(0)
-        code = sys.modules[module].main(words[len(words) - count :])
+        done = sys.modules[module].main(words[len(words) - count :])
+        code, go_on = done if isinstance(done, tuple) else (done, None)
         answer = b"exit %d\n" % code
         sys.stdout.flush()
         sys.stderr.flush()
+        if go_on is not None:
+            fd = _last_word(fd, answer)
+            go_on()
     finally:
         _answer(fd, answer)
         os._exit(0)
@@ -168,6 +173,12 @@ def _open_streams() -> None:
     buffering = 1 if os.isatty(1) else -1
     sys.stdout = open(1, "w", buffering, sys.stdout.encoding, sys.stdout.errors, closefd=False)
     sys.stderr = open(2, "w", 1, sys.stderr.encoding, "backslashreplace", closefd=False)
+
+
+def _last_word(fd: int, text: bytes) -> int:
+    _answer(fd, text)
+    os.close(fd)
+    return -1
 
 
 def _answer(fd: int, text: bytes) -> None:

@@ -17,7 +17,7 @@ import sys
 import time
 
 from sampan.container import control, process, stdio, walls, workload
-from sampan.container.desk import Desk, reset_signals
+from sampan.container.desk import Desk
 from sampan.container.ending import discard
 from sampan.container.events import publish_container
 from sampan.container.files import Wish
@@ -30,18 +30,14 @@ from sampan.container.store import Containers
 from sampan.core.errors import SampanError
 from sampan.core.record import Record
 from sampan.core.roots import Roots
-from sampan.linux import callers
 from sampan.linux.locks import FileLock
 from sampan.linux.processes import set_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from sampan.container.store import Entry
 
 NAME = "zygote"
-DOORS = "sampan.doors."
 IDLE_SECONDS = 30.0
 FIRST_DELAY, LONGEST_DELAY, HEALTHY_AFTER = 0.1, 60.0, 10.0
 
@@ -139,8 +135,6 @@ class Zygote:
                 self._delays.pop(container_id, None)
                 self._fork(container_id, fds[0], str(request.get("mode")))
                 control.send(connection, {})
-            elif request.get("do") == "serve":
-                self._fork_server(connection, request, fds)
             elif request.get("do") == "restart":
                 self._due[str(request.get("id"))] = time.monotonic()
             elif request.get("do") == "retire":
@@ -164,32 +158,6 @@ class Zygote:
         if pid == 0:
             process.main(entry, self._roots, Wish(mode), report)
         self._children[pid] = (container_id, time.monotonic())
-
-    def _fork_server(self, client: control.Socket, request: dict[str, Any], fds: list[int]) -> None:
-        """Forks a process in which a door's `serve` has the wish and the descriptors; answers {} once it has begun.
-
-        Where that cannot be, there is no answer: the client forks by itself.
-        """
-        module = str(request.get("module"))
-        try:
-            if not module.startswith(DOORS) or self._desk is None or self._desk.is_outdated:
-                return
-            __import__(module)
-            pid = os.fork()
-        except Exception:  # an installation that is not whole, or no room for a process
-            return
-        if pid:
-            self._children[pid] = ("", time.monotonic())
-            return
-        try:
-            reset_signals()
-            callers.take_limits(control.peer(client))
-            os.environ.clear()
-            os.environ.update(request["environment"])
-            control.send(client, {})
-            sys.modules[module].serve(request["wish"], fds)
-        finally:
-            os._exit(1)
 
     def _reap(self) -> None:
         for pid, status in endings():

@@ -8,11 +8,11 @@ import sampan.container.finding
 import sampan.container.process
 import sampan.container.reaper
 import sampan.container.starting
+import sampan.container.users
 import sampan.doors.cli.commands.ps
 import sampan.doors.cli.commands.run
 import sampan.doors.cli.containerrows
 import sampan.doors.cli.sources
-import sampan.doors.cli.users
 import sampan.doors.cli.volumes
 import sampan.image.snapshots
 import sampan.image.store  # noqa: F401

@@ -18,7 +18,8 @@ from sampan.doors.shim.pod import Wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import NoReturn
 
 VALUES = ("namespace", "address", "publish-binary", "id", "bundle", "socket")
 SWITCHES = ("debug", "v", "version", "info", "h", "help")
@@ -34,12 +35,24 @@ class UsageError(SampanError):
     kind = "INVALID"
 
 
-def main(argv: list[str], *, is_warm: bool = False) -> int:
-    """Runs one command line, with the program's own name in front; the exit code. Never raises.
+def main(argv: list[str]) -> int:
+    """Runs one command line in a process of its own, with the program's own name in front; the exit code."""
+    code, serve = run(argv, is_warm=False)
+    if serve is not None and os.fork() == 0:
+        try:
+            serve()
+        finally:
+            os._exit(1)
+    return code
+
+
+def run(argv: list[str], *, is_warm: bool) -> tuple[int, Callable[[], NoReturn] | None]:
+    """Runs one command line; the exit code, and what makes a process the server that it began. Never raises.
 
     Args:
-        is_warm: whether this process was forked by a zygote, as the server that it forks should be.
+        is_warm: whether this process was forked by a zygote.
     """
+    serve = None
     try:
         flags, operands = parse(argv[1:])
         if flags.keys() & {"v", "version"}:
@@ -52,7 +65,8 @@ def main(argv: list[str], *, is_warm: bool = False) -> int:
             wish = _wish(argv[0], flags, os.environ)
             if not is_warm:
                 _come_back_warm(argv, wish)
-            _print(_start(wish, is_warm=is_warm))
+            address, serve = _start(wish)
+            _print(address)
         elif operands == ["delete"]:
             from sampan.doors.shim.deletion import delete
 
@@ -60,8 +74,8 @@ def main(argv: list[str], *, is_warm: bool = False) -> int:
         else:
             raise UsageError(USAGE)
     except BaseException as error:  # the outermost edge: containerd gets one sentence
-        return _report(error)
-    return 0
+        return _report(error), None
+    return 0, serve
 
 
 def _come_back_warm(argv: list[str], wish: Wish) -> None:
@@ -75,13 +89,13 @@ def _come_back_warm(argv: list[str], wish: Wish) -> None:
         return
 
 
-def _start(wish: Wish, *, is_warm: bool) -> bytes:
+def _start(wish: Wish) -> tuple[bytes, Callable[[], NoReturn] | None]:
     from sampan.doors.shim.server import address_for
 
-    address = address_for(wish, is_warm=is_warm)
+    address, serve = address_for(wish)
     if NEWER in os.environ:
-        return f'{{"version":3,"address":"{address}","protocol":"ttrpc"}}'.encode()
-    return address.encode()
+        address = f'{{"version":3,"address":"{address}","protocol":"ttrpc"}}'
+    return address.encode(), serve
 
 
 def parse(words: list[str]) -> tuple[dict[str, str], list[str]]:

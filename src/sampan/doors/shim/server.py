@@ -1,8 +1,8 @@
 """The server of a pod's tasks: found or made for a `start`, and there until the last task is gone.
 
 Whoever holds the lock in the pod's folder serves. A `start` that finds a server tells it which task will come, so that
-it does not leave just then; one that finds none has it forked: by the zygote where there is one, else by itself, with
-nothing of the program that containerd waits for. The socket listens before the fork, so `start` need not wait for it.
+it does not leave just then; one that finds none becomes it when it has given containerd the address, and keeps nothing
+of the program that containerd waits for. The socket listens from before that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import gc
 import os
 import time
 
-from sampan.container import control
 from sampan.container.bundle import read_annotation
 from sampan.core.errors import SampanError, Unavailable, from_os_error
 from sampan.doors.shim import messages
@@ -30,7 +29,8 @@ from sampan.wire import ttrpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from collections.abc import Callable
+    from typing import NoReturn
 
 NAME = "sampan-shim"
 COMING_SECONDS = 30.0
@@ -41,11 +41,10 @@ MOST_ADDRESS = 106  # containerd's bound
 BACKLOG = 128
 
 
-def address_for(wish: Wish, *, is_warm: bool) -> str:
-    """The address of the server for a container's group, which is started where there is none.
+def address_for(wish: Wish) -> tuple[str, Callable[[], NoReturn] | None]:
+    """The address of the server for a container's group; where there is none, what makes this process it, too.
 
-    Args:
-        is_warm: whether there is a zygote that can fork it.
+    Its socket listens already. Who calls this must do that last step, or fork a process that does.
 
     Raises:
         SampanError: the bundle cannot be read, or the server not be started.
@@ -57,16 +56,17 @@ def address_for(wish: Wish, *, is_warm: bool) -> str:
             f"the address {address} is longer than {MOST_ADDRESS} bytes", fix="use a shorter run root"
         )
     end = time.monotonic() + START_SECONDS
+    serve = None
     while not _tell(folder, wish.id):
         lock = try_lock(folder)
         if lock is not None:
-            _begin(Pod(wish, folder), lock, is_warm=is_warm)
+            serve = _begin(Pod(wish, folder), lock)
             break
         if time.monotonic() > end:
             raise Unavailable(f"the server in {folder} neither answers nor ends")
         time.sleep(0.002)
     durable.write_file(f"{wish.bundle}/{ADDRESS}", address.encode(), lasting=False)
-    return address
+    return address, serve
 
 
 def try_lock(folder: str) -> FileLock | None:
@@ -101,46 +101,13 @@ def _tell(folder: str, container_id: str) -> bool:
         connection.close()
 
 
-def _begin(pod: Pod, lock: FileLock, *, is_warm: bool) -> None:
-    """Starts the server, as a child of the zygote's where it can be: that has next to no memory of its own."""
+def _begin(pod: Pod, lock: FileLock) -> Callable[[], NoReturn]:
     try:
         listener = _listen(f"{pod.folder}/{SOCKET}")
-        try:
-            if not (is_warm and _is_forked_by_zygote(pod, [listener.fileno(), lock.fd])):
-                _fork(pod, [listener.fileno(), lock.fd])
-        finally:
-            listener.close()
     except OSError as error:
+        lock.release()
         raise from_os_error(error, "start the server") from error
-    finally:
-        lock.release()  # the server has it
-
-
-def _is_forked_by_zygote(pod: Pod, fds: list[int]) -> bool:
-    wish = {"folder": pod.folder, "wish": pod.wish.to_json()}
-    request = {"do": "serve", "module": __name__, "environment": dict(os.environ), "wish": wish}
-    try:
-        connection = control.connect(pod.wish.run, "zygote", START_SECONDS)
-        try:
-            control.send(connection, request, fds)
-            return bool(control.receive(connection)[0])
-        finally:
-            connection.close()
-    except (SampanError, OSError):  # it is gone, or the environment is larger than a packet
-        return False
-
-
-def _fork(pod: Pod, fds: list[int]) -> None:
-    if os.fork() == 0:
-        try:
-            _serve(pod, fds)
-        finally:
-            os._exit(1)
-
-
-def serve(wish: dict[str, Any], fds: list[int]) -> None:
-    """What the zygote calls in a process that it has just forked for this; never returns."""
-    _serve(Pod(Wish.from_json(wish["wish"]), wish["folder"]), fds)
+    return lambda: _serve(pod, listener, lock)
 
 
 def _listen(path: str) -> _socket.socket:
@@ -161,7 +128,8 @@ def _listen(path: str) -> _socket.socket:
 
 def _detach(kept: list[int]) -> None:
     """Leaves everything of the program that started the server behind: it ends when its output does."""
-    os.setsid()
+    if os.getsid(0) != os.getpid():
+        os.setsid()
     os.chdir("/")
     null = os.open("/dev/null", os.O_RDWR)
     for fd in (0, 1, 2):
@@ -176,15 +144,9 @@ def _detach(kept: list[int]) -> None:
     os.umask(0o022)
 
 
-def _serve(pod: Pod, fds: list[int]) -> NoReturn:
-    """Serves until there is nothing to do any more.
-
-    Args:
-        fds: the socket that listens, and the lock, which is this process's for as long as it lives.
-    """
-    _detach(fds)
-    listener = _socket.socket(fileno=fds[0])
-    listener.setblocking(False)
+def _serve(pod: Pod, listener: _socket.socket, lock: FileLock) -> NoReturn:
+    """Serves until there is nothing to do any more; the lock is this process's for as long as it lives."""
+    _detach([listener.fileno(), lock.fd])
     loop = Loop()
     publisher = Publisher(loop, pod.wish.events, pod.wish.namespace, pod.folder)
     tasks = Tasks(loop, publisher)

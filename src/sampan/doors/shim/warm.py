@@ -17,9 +17,14 @@ import sampan.linux.cgroup_limits  # noqa: F401
 from sampan.core.record import Record
 from sampan.doors.shim import main as program
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
 Record.prepare_all()
 
 
-def main(argv: list[str]) -> int:
-    """One command line of the shim, with the program's own name in front; the exit code."""
-    return program.main(argv, is_warm=True)
+def main(argv: list[str]) -> tuple[int, Callable[[], NoReturn] | None]:
+    """One command line of the shim, with the program's own name in front; the exit code, and what it goes on as."""
+    return program.run(argv, is_warm=True)
