@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sampan.container.starter import Starter
     from sampan.container.store import Entry
     from sampan.core.roots import Roots
+    from sampan.core.spec.runtime import Spec
     from sampan.linux.cgroups import Cgroup
 
 SIGKILL = 9
@@ -53,7 +54,7 @@ def prepare(entry: Entry, roots: Roots, wish: Wish, starter: Starter, files: Fil
     remains.forget(entry, roots)  # a run whose process and parent were killed left it
     spaces_of(container, spec).enter(starter)
     os.umask(UMASK)
-    _mount_root(entry, spec.hostname)
+    _mount_root(entry, spec)
     processes.set_child_subreaper()
     runtime = LinuxRuntime(entry, roots)
     terminal = (spec.process or Process()).terminal
@@ -109,13 +110,14 @@ def _start(runtime: LinuxRuntime, pid: int) -> None:
             raise
 
 
-def _mount_root(entry: Entry, hostname: str) -> None:
+def _mount_root(entry: Entry, spec: Spec) -> None:
     """The image's layers with the container's own on top; a set-user-id program of the image keeps its meaning."""
-    root = walls.mount_layers(entry.container, entry.folder)
+    propagation = spec.linux.rootfs_propagation if spec.linux is not None else ""
+    root = walls.mount_layers(entry.container, entry.folder, propagation)
     try:
         if os.geteuid() == 0:
             mounts.change(root, clearing=NOSUID | NODEV)
-        give_names(root, hostname)
+        give_names(root, spec.hostname)
     finally:
         os.close(root)
 

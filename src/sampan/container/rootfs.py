@@ -40,18 +40,13 @@ def prepare(path: str, propagation: str = "") -> int:
     Raises:
         NotFound, Invalid: there is no such folder, or no such propagation.
     """
-    flags = _propagation(propagation)
     try:
         folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise _no_root(error, path) from error
     root = -1
     try:
-        if flags & PROPAGATION["shared"]:
-            mounts.set_propagation(flags)
-            _make_private(folder)
-        else:
-            mounts.set_propagation(PROPAGATION["rslave"])
+        seclude(folder, propagation or "rslave")
         root = mounts.clone(folder, recursive=True)
         mounts.change(root, _FORCED, recursive=True, propagation=PROPAGATION["private"])
         mounts.attach(root, folder)
@@ -62,6 +57,20 @@ def prepare(path: str, propagation: str = "") -> int:
     finally:
         os.close(folder)
     return root
+
+
+def seclude(folder: int, propagation: str) -> None:
+    """Keeps what will be mounted on a folder from the host, and lets through what the spec's propagation does.
+
+    Raises:
+        Invalid: there is no such propagation.
+    """
+    flags = _propagation(propagation)
+    if flags & PROPAGATION["shared"]:
+        mounts.set_propagation(flags)
+        _make_private(folder)
+    else:
+        mounts.set_propagation(PROPAGATION["rslave"])
 
 
 def _no_root(error: OSError | ValueError, path: str) -> SampanError:

@@ -175,7 +175,7 @@ def _mount_root(world: World, folder: str) -> None:
     if container.bundle:
         world.root = rootfs.prepare(_rootfs_path(world), linux.rootfs_propagation)
     else:
-        world.root = mount_layers(container, folder)
+        world.root = mount_layers(container, folder, linux.rootfs_propagation)
     rootfs.mount_all(world.root, [*spec.mounts, *_preopen_mounts(container)], bundle=container.bundle or "/")
     rootfs.hide(world.root, linux.masked_paths, linux.readonly_paths)
     if _is_read_only(spec):
@@ -188,10 +188,19 @@ def _rootfs_path(world: World) -> str:
     return os.path.join(world.container.bundle, world.spec.root.path)
 
 
-def mount_layers(container: Container, folder: str) -> int:
-    """An image's unpacked layers with a folder on top that takes all writes; for a plain file that folder alone."""
+def mount_layers(container: Container, folder: str, propagation: str = "") -> int:
+    """An image's unpacked layers with a folder on top that takes all writes; for a plain file that folder alone.
+
+    Args:
+        propagation: the spec's `rootfsPropagation`, "" where nothing is to pass from the host or to it.
+    """
     target = f"{folder}/rootfs"
-    mounts.make_private()
+    if propagation:
+        place = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        rootfs.seclude(place, propagation)
+        os.close(place)
+    else:
+        mounts.make_private()
     if container.lower:
         rootless = os.geteuid() != 0
         mounts.overlay(target, [container.lower], f"{folder}/upper", f"{folder}/work", userns=rootless)
