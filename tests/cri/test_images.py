@@ -422,7 +422,7 @@ class TestRemoval:
         assert listed(images) == []
 
 
-def resolve(images: Images, image: str, user: str = ""):  # noqa: ANN201 - a record
+def resolve(images: Images, image: str, user: str = ""):
     with images.hold():
         return images.resolve_for_container(api.ImageSpec(image=image, user_specified_image=user))
 
