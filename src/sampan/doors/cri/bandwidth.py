@@ -12,7 +12,7 @@ ANNOTATIONS = {"ingress": "kubernetes.io/ingress-bandwidth", "egress": "kubernet
 LEAST, MOST = 1000, 10**15  # bits a second; the bounds that a kubelet has
 BURST = (1 << 32) - 1
 _QUANTITY = re.compile(
-    r"\+?(\d{1,20}(?:\.\d{0,20})?|\.\d{1,20})(?:[eE]([+-]?\d{1,2})|([kMGTPE]|[KMGTPE]i|m)?)"
+    r"\+?([0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE]([+-]?[0-9]{1,2})|([kMGTPE]|[KMGTPE]i|m)?)"
 )
 _SCALES = {"": Decimal(1), "m": Decimal("0.001")} | {
     name: Decimal(base) ** power
