@@ -137,7 +137,7 @@ class Cluster:
     def left(self) -> list[str]:
         """What pods left: cgroups, mounts, links, addresses, folders."""
         folders = [self.folder / "logs", self.data / "pods", self.data / "containers", self.run / "pods"]
-        kept = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+        kept = [path for folder in folders for path in folder.glob("[!.]*")]
         addresses = (self.folder / "ipam").glob("*/10.*")
         classes = ("burstable", "besteffort")
         groups = [path for path in self.enclosure.cgroups("kubepods") if path.name not in classes]

@@ -113,7 +113,7 @@ def test_the_node_shows_our_name_and_version(cluster: Cluster) -> None:
     assert lines[1].split()[1] == "Ready"
     nodes = json.loads(cluster.kubectl.ok("get", "nodes", "-o", "json"))["items"]
     handlers = {handler["name"] for handler in nodes[0]["status"]["runtimeHandlers"]}
-    assert {"", "runc", "wasm", "wasmrun", "wasmedge"} <= handlers
+    assert {"wasm", "wasmrun", "wasmedge", "crun"} <= handlers
 
 
 def test_S13_a_job_runs_an_export_and_completes(cluster: Cluster) -> None:
