@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -20,37 +20,44 @@ from sampan.image.snapshots import Snapshots
 from sampan.linux.locks import FileLock
 
 from ..container.conftest import World, shared_code
+from .peers import peers
 
-__all__ = ["PodWorld", "shared_code"]
+__all__ = ["PodWorld", "peers", "shared_code"]
 
 IMAGE = "localhost/toolbox:1"
 DIGEST = "sha256:" + "5" * 64
 
 
 class Network:
-    """Remembers who is attached; fails when told to."""
+    """Remembers on disk who is attached, as CNI's plugins do; fails when told to."""
 
-    def __init__(self) -> None:
-        self.attached: dict[str, str] = {}
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
         self.error: SampanError | None = None
         self.detach_error: SampanError | None = None
-        self._lock = threading.Lock()
-        self._given = 0
+        os.makedirs(folder)
+
+    @property
+    def attached(self) -> list[str]:
+        """The ids of pods."""
+        return [name for name in os.listdir(self._folder) if name != "given"]
 
     def attach(self, pod: Pod) -> list[str]:
         assert podspaces.is_held(pod.netns)
-        with self._lock:
-            self._given += 1
-            self.attached[pod.id] = f"10.9.0.{self._given}"
+        with open(f"{self._folder}/given", "a+") as given:
+            number = given.tell() + 1
+            given.write(".")
+        with open(f"{self._folder}/{pod.id}", "x"):
+            pass
         if self.error is not None:
             raise self.error
-        return [self.attached[pod.id], f"fd00::{self._given}"]
+        return [f"10.9.0.{number}", f"fd00::{number}"]
 
     def detach(self, pod: Pod) -> None:
         if self.detach_error is not None:
             raise self.detach_error
-        with self._lock:
-            self.attached.pop(pod.id, None)
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self._folder}/{pod.id}")
 
 
 class Images:
@@ -87,7 +94,7 @@ class PodWorld(World):
 
     def __init__(self, folder: object, code: object) -> None:
         super().__init__(folder, code)
-        self.network = Network()
+        self.network = Network(f"{folder}/network")
         self.images = Images(f"{self.roots.images}/snapshots", str(self.rootfs()))
         self.runtime = self.restart()
 
@@ -163,7 +170,7 @@ class PodWorld(World):
         found = [path for path in found if not path.endswith("/.lock")]
         with open("/proc/self/mountinfo") as file:
             found += [line for line in file if self.roots.run in line]
-        return found + list(self.network.attached)
+        return found + self.network.attached
 
     def close(self) -> None:
         self.network.detach_error = None
