@@ -164,7 +164,11 @@ def test_the_roots_propagation_is_the_widest_that_is_asked_for() -> None:
 
 def test_a_wish_takes_the_place_of_a_default_and_what_is_higher_comes_first() -> None:
     defaults = [Mount("/proc", "proc"), Mount("/dev", "tmpfs"), Mount("/etc/hosts", "bind", "/pods/hosts")]
-    wished = [Mount("/data/deep/er", "bind", "/a"), Mount("/etc//hosts", "bind", "/b"), Mount("/data", "bind", "/c")]
+    wished = [
+        Mount("/data/deep/er", "bind", "/a"),
+        Mount("/etc//hosts", "bind", "/b"),
+        Mount("/data", "bind", "/c"),
+    ]
     arranged = mounts.arranged(defaults, wished)
     assert [m.destination for m in arranged] == ["/proc", "/dev", "/data", "/etc//hosts", "/data/deep/er"]
 
