@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
+
+import grpc
 
 from sampan.core.record import Record
 from sampan.core.roots import Roots
@@ -65,7 +68,7 @@ class Assembly:
         others: dict[str, Local] = {
             "Attach": lambda request, _: api.AttachResponse(url=execution.attach(request)),
             "Exec": lambda request, _: api.ExecResponse(url=execution.exec(request)),
-            "ExecSync": lambda request, _: _exec_sync(execution, request),
+            "ExecSync": lambda request, context: _exec_sync(execution, request, context),
             "GetContainerEvents": self._announced.get_container_events,
             "PortForward": lambda request, _: api.PortForwardResponse(url=execution.port_forward(request)),
             "PullImage": lambda request, context: images.pull_image(request, lambda: not context.is_active()),
@@ -96,6 +99,14 @@ def _plain(method: Any) -> Local:
     return lambda request, context: method(request)
 
 
-def _exec_sync(execution: Execution, request: api.ExecSyncRequest) -> api.ExecSyncResponse:
-    stdout, stderr, code = execution.exec_sync(request.container_id, list(request.cmd), request.timeout)
+def _exec_sync(
+    execution: Execution, request: api.ExecSyncRequest, context: grpc.ServicerContext
+) -> api.ExecSyncResponse:
+    def when_gone(give_up: Callable[[], None]) -> None:
+        if not context.add_callback(give_up):
+            give_up()
+
+    stdout, stderr, code = execution.exec_sync(
+        request.container_id, list(request.cmd), request.timeout, when_gone
+    )
     return api.ExecSyncResponse(stdout=stdout, stderr=stderr, exit_code=code)

@@ -7,9 +7,10 @@ here runs when a client comes for it.
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Protocol
 
-from sampan.core.errors import Exhausted, Invalid, Precondition, TimedOut
+from sampan.core.errors import Exhausted, Invalid, Precondition, TimedOut, Unavailable
 from sampan.doors.cri import forwarding
 from sampan.doors.cri.attachment import attach
 from sampan.doors.cri.processes import execute
@@ -18,7 +19,7 @@ from sampan.doors.cri.streaming.remotecommand import RemoteCommand, Streams, Wis
 from sampan.doors.cri.streaming.server import ATTACH, EXEC, PORT_FORWARD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sampan.container.store import Entry
     from sampan.core.roots import Roots
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from sampan.doors.cri.processes import Executed
     from sampan.doors.cri.streaming.server import StreamingServer
     from sampan.doors.cri.streaming.streams import Stream
+
+    WhenGone = Callable[[Callable[[], None]], object]
 
 MOST_OUTPUT = (16 << 20) - (64 << 10)  # of both streams: a caller takes answers of at most 16 MiB
 
@@ -53,14 +56,15 @@ class Execution:
         self._finder = finder
 
     def exec_sync(
-        self, container_id: str, command: Sequence[str], timeout: float
+        self, container_id: str, command: Sequence[str], timeout: float, when_gone: WhenGone = lambda _: None
     ) -> tuple[bytes, bytes, int]:
         """Runs a program to its end: what it wrote, and its exit code.
 
         Args:
-            timeout: in seconds, 0 for none.
+            timeout: in seconds, 0 for none. when_gone: is given what to call when nobody waits for it any more.
 
         Raises:
+            Unavailable: nobody waits for it any more; the program was killed.
             Invalid: no command, or a negative time. NotFound: no such container, or no such program in it.
             Precondition: it does not run. TimedOut: the program did not end in time; it was killed.
             Exhausted: it wrote more than 16 MiB; it was killed.
@@ -68,8 +72,16 @@ class Execution:
         if timeout < 0:
             raise Invalid(f"the timeout of {timeout} seconds is negative")
         entry = self._running(container_id, command)
-        work = self._run_sync(entry.container.id, command, timeout)
-        return self._server.submit(work).result()
+        running = self._server.submit(self._run_sync(entry.container.id, command, timeout))
+
+        def give_up() -> None:
+            running.cancel()
+
+        when_gone(give_up)
+        try:
+            return running.result()
+        except CancelledError:
+            raise Unavailable(f"{command[0]} was killed: nobody waits for it any more") from None
 
     def exec(self, request: ExecRequest) -> str:
         """The URL of a program that runs when a client comes for it, and is killed when the client goes.
