@@ -196,6 +196,34 @@ except Denied as error:
     assert done.stdout == "False\n", done.stderr
 
 
+def test_X3_without_descriptors_what_is_held_is_seen_and_released(tmp_path):
+    program = f"""
+import os, resource, sys
+sys.path.insert(0, {str(SOURCE)!r})
+from sampan.container.podspaces import is_held, make, release
+from sampan.core.errors import Exhausted
+make("{tmp_path}/first", {KINDS}, {{}}, "")
+make("{tmp_path}/warm", {KINDS}, {{}}, "")
+release("{tmp_path}/warm")
+lowest = os.dup(0)
+for most in range(lowest, lowest + 20):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, 4096))
+    try:
+        make("{tmp_path}/second", {KINDS}, {{}}, "")
+        break
+    except Exhausted:
+        assert is_held("{tmp_path}/first/net")
+        assert not os.path.exists("{tmp_path}/second")
+resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, 4096))
+held = [is_held("{tmp_path}/" + name) for name in ("first/net", "second/net", "third/net")]
+release("{tmp_path}/first")
+release("{tmp_path}/second")
+print(most > lowest, held, os.path.exists("{tmp_path}/first"))
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("True [True, True, False] False\n", 0), done.stderr
+
+
 def test_many_at_once_are_all_different(tmp_path):
     folders = [str(tmp_path / f"p{number}") for number in range(16)]
     threads = [

@@ -258,7 +258,7 @@ def read_result(data: bytes, plugin: str) -> dict[str, object]:
         DataLoss: it is no result.
     """
     try:
-        value: dict[str, object] = strictjson.loads(data.strip(b"\0 \t\r\n"), what="it")
+        value: dict[str, object] = strictjson.loads(data, what="it")
         addresses(value, "")
     except SampanError as error:
         raise DataLoss(f"the CNI plugin {plugin!r} printed no result: {error.message}") from error
@@ -273,10 +273,10 @@ def read_failure(command: str, network: str, plugin: str, code: int, out: bytes,
     """
     what = f"the CNI plugin {plugin!r} of network {network!r} failed ({command})"
     try:
-        failure = _Failure.from_json(strictjson.loads(out.strip(b"\0 \t\r\n"), what="it"))
+        failure = _Failure.from_json(strictjson.loads(out, what="it"))
     except SampanError:
         ended = f"exit code {code}" if code >= 0 else f"signal {-code}"
-        said = (err or out).strip(b"\0 \t\r\n").decode(errors="backslashreplace")
+        said = (err or out).strip().decode(errors="backslashreplace")
         return Unavailable(f"{what}: {ended}" + (f", {said[-400:]}" if said else ""))
     text = ": ".join(part for part in (what, failure.msg, failure.details) if part)
     if failure.code in _OF_THE_CONFIGURATION:

@@ -11,6 +11,7 @@ from sampan.core.errors import TimedOut, from_os_error
 from sampan.linux import cni, processes
 
 MAX_OUTPUT = 1 << 20
+CHUNK = 1 << 16
 
 
 def call(
@@ -93,4 +94,7 @@ def _file(limit: int) -> int:
 
 def _content(fd: int) -> bytes:
     """What was written to a file of a fixed size: nobody prints a NUL."""
-    return os.pread(fd, MAX_OUTPUT, 0).rstrip(b"\0")
+    data = b""
+    while len(data) < MAX_OUTPUT and b"\0" not in data:
+        data += os.pread(fd, CHUNK, len(data))
+    return data.partition(b"\0")[0]
