@@ -56,7 +56,7 @@ def test_a_sandbox_in_the_nodes_namespaces_has_none_and_no_address(world: PodWor
     assert status.state == api.SANDBOX_READY
     assert status.network.ip == ""
     assert status.linux.namespaces.options.network == api.NODE
-    assert world.network.attached == {}
+    assert world.network.attached == []
     world.stop_pod(pod_id)
     assert world.pod_status(pod_id).state == api.SANDBOX_NOTREADY
 
@@ -100,7 +100,7 @@ def test_K4_sixteen_at_once_make_one_sandbox(world: PodWorld) -> None:
     assert (len(made), len(refused)) == (1, 15)
     assert all(made[0] in str(error) for error in refused)
     assert [pod.id for pod in world.pods()] == made
-    assert list(world.network.attached) == made
+    assert world.network.attached == made
 
 
 @pytest.mark.parametrize("times", [2, 16])
@@ -110,7 +110,7 @@ def test_K2_stopping_again_is_no_error(world: PodWorld, times: int) -> None:
     assert at_once(lambda: world.stop_pod(pod_id), times) == [None] * times
     world.stop_pod(pod_id)
     assert world.pod_status(pod_id).state == api.SANDBOX_NOTREADY
-    assert world.network.attached == {}
+    assert world.network.attached == []
     assert [c.state for c in world.listed()] == [api.CONTAINER_EXITED]
 
 

@@ -300,7 +300,9 @@ class Containers:
     def sweep(self) -> int:
         """Removes what a killed `create` or `remove` left; the number of folders."""
         with FileLock(f"{self.folder}/.lock"):
-            left = [n for n in os.listdir(self.folder) if n.startswith((".new-", ".gone-"))]
+            left = [
+                n for n in os.listdir(self.folder) if n.startswith((".new-", ".gone-", durable.TEMPORARY))
+            ]
             for name in left:
                 durable.remove_tree(f"{self.folder}/{name}")
         return len(left)

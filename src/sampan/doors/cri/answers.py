@@ -47,7 +47,7 @@ def ending_of(state: State) -> Ending:
     record = state.exit
     if record is None:
         return Ending(started=started)
-    if record.reason == "error" and state.running is None:
+    if state.running is None:
         return Ending(START_CODE, START_ERROR, record.message, 0, record.finished)
     code, reason = record.code, COMPLETED if record.code == 0 else ERROR
     if record.reason in ("oom", "memory"):

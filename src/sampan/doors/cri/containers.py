@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from typing import TYPE_CHECKING, Protocol
 
 from sampan.container import ending, starting
 from sampan.container.events import publish_container
 from sampan.container.logs import reopen
-from sampan.container.records import Exit, State
+from sampan.container.records import State
 from sampan.container.store import CREATED, RUNNING, Containers, new_id
 from sampan.core.errors import DataLoss, Invalid, NotFound, Precondition, SampanError, TimedOut
 from sampan.core.signals import number_of
@@ -23,6 +22,7 @@ from sampan.doors.cri import answers, resources
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.documents import POD_CONTAINER, Pod, PodContainer, encode, save_pod_container
 from sampan.doors.cri.index import Index
+from sampan.doors.cri.starts import fail_start, forget_start, mark_start
 from sampan.doors.cri.watching import Watch
 
 if TYPE_CHECKING:
@@ -163,11 +163,14 @@ class PodContainers:
             status = entry.status()
             if status != CREATED:
                 raise Precondition(f"container {known.record.id} is {status}: it is started once only")
+            mark_start(entry.folder)
             try:
                 starting.start(entry, self._roots)
             except SampanError as error:
-                entry.save_exit(Exit(answers.START_CODE, "error", time.time_ns(), str(error)))
+                fail_start(entry, str(error))
                 raise
+            finally:
+                forget_start(entry.folder)
         if not known_pod.is_ready:  # it was stopped meanwhile, and did not find this one running yet
             self.stop(known, 0)
             known_pod.require_ready()

@@ -35,7 +35,7 @@ class Pod(Record, json={"config_bytes": "config"}):
         config_bytes: the `PodSandboxConfig` in base64.
         spaces: the paths of its own namespaces by kind: net, ipc, uts. One that is not there is the host's.
         ips: its addresses, the first one first; none in the host's network.
-        makes_cgroup: its parent cgroup was not there before it.
+        makes_cgroup: its parent cgroup was not there before it, or before another one of ours that is in it.
     """
 
     id: str

@@ -135,7 +135,7 @@ class Pods:
             engine,
             encode(config),
             {kind: f"{spaces_folder(self._roots, pod_id)}/{kind}" for kind in _own_spaces(config)},
-            makes_cgroup=_lacks_cgroup(config),
+            makes_cgroup=self._makes_cgroup(config.linux.cgroup_parent),
         )
         with self.index.reserved(pod_name(config.metadata), pod.id):
             known = KnownPod(pod)
@@ -153,6 +153,15 @@ class Pods:
             known = ", ".join(sorted(self._handlers)) or "none"
             raise NotFound(f"there is no runtime handler {handler!r}", fix=f"known handlers: {known}")
         return self._handlers[handler]
+
+    def _makes_cgroup(self, parent: str) -> bool:
+        """Whether a parent cgroup is there for pods of ours alone, so that it goes with the last of them."""
+        folders = _cgroup_folders(parent)
+        others = (known.pod for known in self.index.all())
+        return bool(folders) and (
+            not any(os.path.exists(folder) for folder in folders)
+            or any(pod.makes_cgroup and pod.cgroup_parent == parent for pod in others)
+        )
 
     def _begin(self, pod: Pod) -> None:
         """Puts a sandbox on disk of which nothing else is there yet."""
@@ -271,9 +280,3 @@ def _cgroup_folders(parent: str) -> list[str]:
     """The folders of a pod's parent cgroup, as `resources.cgroups_path_of` names it."""
     name = "/".join(part for part in parent.split("/") if part not in ("", "."))
     return Cgroup(name, base="").files.all_folders() if name else []
-
-
-def _lacks_cgroup(config: api.PodSandboxConfig) -> bool:
-    """Whether the parent cgroup is not there yet, so that it is made for this sandbox and goes with it."""
-    folders = _cgroup_folders(config.linux.cgroup_parent)
-    return bool(folders) and not any(os.path.exists(folder) for folder in folders)

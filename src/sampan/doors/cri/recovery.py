@@ -28,6 +28,7 @@ from sampan.doors.cri.documents import (
     spaces_folder,
 )
 from sampan.doors.cri.pods import KnownPod
+from sampan.doors.cri.starts import settle
 from sampan.linux import durable
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def recover(roots: Roots, pods: Pods, containers: PodContainers) -> None:
     for folder in (roots.containers, pods_folder(roots)):
         durable.make_dir(folder)
     Containers(roots).sweep()
-    for known in sorted(_containers(roots), key=lambda known: known.record.created):
+    found = sorted(_containers(roots), key=lambda known: known.record.created)
+    settle([known.entry for known in found if known.entry is not None], roots)
+    for known in found:
         containers.index.add(known.record.id, known.name, known)
     for pod in sorted(_pods(roots), key=lambda known: known.pod.created):
         if pod.pod.phase == MAKING:
