@@ -4,6 +4,7 @@ import os
 import pathlib
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -30,6 +31,14 @@ def test_one_zygote_serves_all_and_is_their_parent(world):
     for entry in entries:
         stat = pathlib.Path(f"/proc/{entry.running.pid}/stat").read_text()
         assert int(stat.rpartition(")")[2].split()[1]) == zygote
+
+
+def test_who_needs_the_first_zygote_at_once_waits_until_it_serves(world):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: starting.wake_zygote(world.roots), range(8)))
+    zygote = zygote_pid(world.roots)
+    starting.wake_zygote(world.roots)
+    assert zygote_pid(world.roots) == zygote
 
 
 def test_the_sockets_are_for_their_owner_only(world):

@@ -16,6 +16,7 @@ from sampan.container.status import CREATING, state_document
 from sampan.core.errors import NotFound, Precondition, SampanError, Unavailable
 from sampan.core.spec.runtime import Linux
 from sampan.linux import durable, processes
+from sampan.linux.locks import FileLock
 from sampan.linux.privileges import close_from
 
 TYPE_CHECKING = False
@@ -263,6 +264,15 @@ sys.exit(main(sys.argv[1:4]))
 
 
 def _start_zygote(roots: Roots) -> None:
+    """Starts the zygote, unless somebody else does just now: then this waits until theirs serves."""
+    with FileLock(f"{roots.run}/zygote.start"):
+        try:
+            control.connect(roots.run, "zygote", ZYGOTE_SECONDS).close()
+        except Precondition:
+            _spawn_zygote(roots)
+
+
+def _spawn_zygote(roots: Roots) -> None:
     """Starts the zygote as a process of its own: a fresh interpreter, so that what it forks is small."""
     import sys
 

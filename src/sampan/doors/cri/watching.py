@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
-from sampan.container.store import RUNNING
-from sampan.core.errors import SampanError
-from sampan.linux.processes import is_same
+from sampan.container.records import State
+from sampan.container.store import EXITED, RUNNING
+from sampan.core.errors import NotFound, SampanError
+from sampan.linux.processes import is_same, start_time
 
 if TYPE_CHECKING:
-    from sampan.container.records import State
+    from sampan.container.records import Running
     from sampan.container.store import Entry
 
     Version = tuple[int, int, int] | None
 
 DOCUMENTS = ("running.json", "exit.json")
+RECORD_SECONDS = 2.0  # in which a parent has written down how its child ended
 
 
 class Watch:
@@ -28,6 +31,7 @@ class Watch:
     def __init__(self, entry: Entry | None) -> None:
         self._entry = entry
         self._seen: tuple[tuple[Version, ...], State] | None = None
+        self._unrecorded_since = 0.0
 
     def state(self) -> State | None:
         """What is known of it now; None where its documents cannot be read."""
@@ -39,10 +43,27 @@ class Watch:
             return seen[1]
         try:
             state = self._entry.state()
+            if state.status == EXITED and not self._entry.has_exit_record():
+                if self._is_about_to_be_recorded(state.running):
+                    return State(RUNNING, state.running)
+                state = self._entry.state()  # it may have been recorded in between
         except SampanError:
             return None
         self._seen = versions, state
         return state
+
+    def _is_about_to_be_recorded(self, run: Running | None) -> bool:
+        """Whether a process has ended and was not reaped: its parent writes down how it ended before it does that.
+
+        Until then the end is a guess, which a kubelet would keep for good.
+        """
+        try:
+            if run is None or start_time(run.pid) != run.start_time:
+                return False
+        except NotFound:
+            return False
+        self._unrecorded_since = self._unrecorded_since or time.monotonic()
+        return time.monotonic() - self._unrecorded_since < RECORD_SECONDS
 
 
 def _version(path: str) -> Version:
