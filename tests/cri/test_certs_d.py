@@ -77,10 +77,18 @@ def test_our_own_settings_come_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["", "/no/such/folder"])
-def test_no_folder_adds_nothing(folder: str) -> None:
+def test_no_folder_adds_no_mirror(folder: str) -> None:
     found = Settings()
     add_hosts(found, folder, "docker.io")
-    assert found == Settings()
+    assert places(found) == ["https://registry-1.docker.io/x"]
+
+
+def test_certificates_alone_are_trusted(tmp_path: Path) -> None:
+    (tmp_path / "registry.test").mkdir()
+    (tmp_path / "registry.test" / "ca.crt").write_text("x")
+    found = Settings()
+    add_hosts(found, str(tmp_path), "registry.test")
+    assert found.trust("registry.test", 443).authorities == [f"{tmp_path}/registry.test/ca.crt"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from sampan.core.errors import NotFound, Unavailable, Unimplemented
 from sampan.core.roots import Roots
+from sampan.core.spec.image import WASM_TO_OCI_CONFIG, WASM_TO_OCI_LAYER
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.images import Images
 from sampan.doors.cri.upstream_content import NAMESPACE, UpstreamContent
@@ -19,6 +20,7 @@ from tests.scenarios.conftest import needs
 from tests.shim.test_layers import Containerd
 from tests.shim.wasm_images import CONFIG, Layout, linux
 
+MODULE = b"\0asm\x01\0\0\0"
 NAME = "registry.test/team/app:v1"
 
 
@@ -76,10 +78,34 @@ class TestContainerd:
         image_id = add(containerd, tmp_path)
         assert resolve(images, NAME) == image_id
 
+    def test_artifacts_that_share_an_id_are_told_apart_by_their_names(
+        self, containerd: Containerd, images: Images, tmp_path: Path
+    ) -> None:
+        digests = {}
+        for name, module in (("one", MODULE), ("two", MODULE + b"\0\x02\x01x")):
+            layout = Layout()
+            config = layout.put(b"{}", WASM_TO_OCI_CONFIG)
+            manifest = layout.manifest(config, layout.put(module, WASM_TO_OCI_LAYER))
+            full = f"registry.test/wasm/{name}:v1"
+            containerd.add(layout.write(tmp_path / f"{name}.tar", full, manifest))
+            containerd.ok("images", "tag", "--force", full, config["digest"])
+            digests[full] = manifest["digest"], config["digest"]
+        for full, (manifest_digest, shared) in digests.items():
+            assert resolve(images, shared, full) == manifest_digest
+
+    def test_a_name_that_leads_elsewhere_by_now_gives_way_to_the_id(
+        self, containerd: Containerd, images: Images, tmp_path: Path
+    ) -> None:
+        image_id = add(containerd, tmp_path)
+        layout = Layout()
+        other = layout.manifest(layout.put(b"{}", WASM_TO_OCI_CONFIG), layout.put(MODULE, WASM_TO_OCI_LAYER))
+        containerd.add(layout.write(tmp_path / "other.tar", NAME, other))
+        assert resolve(images, image_id, NAME) == image_id
+
     def test_what_it_has_not_is_not_found(self, containerd: Containerd, tmp_path: Path) -> None:
         store = ContentStore(str(tmp_path / "store"))
         with UpstreamContent(containerd.address) as content, pytest.raises(NotFound):
-            content.take("registry.test/none:v1", "registry.test/none:v1", store)
+            content.take("registry.test/none:v1", "sha256:" + "0" * 64, store)
         assert store.names() == {}
 
     def test_what_it_left_behind_at_the_registry_is_not_found_and_gets_no_name(
@@ -95,7 +121,7 @@ class TestContainerd:
         )
         store = ContentStore(str(tmp_path / "store"))
         with UpstreamContent(containerd.address) as content, pytest.raises(NotFound, match=absent["digest"]):
-            content.take(name, name, store)
+            content.take(name, "", store)
         assert store.names() == {}
 
 

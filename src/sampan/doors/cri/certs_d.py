@@ -7,8 +7,9 @@
       skip_verify = true
       ca = "mirror.crt"
 
-containerd's docs/hosts.md. A host that may not both pull and resolve is left out, for a pull of ours asks one place for
-everything; what would change requests in ways that ours cannot (client certificates, headers) is refused by name.
+Where there is no such file, the folder's certificates count (`HOST/ca.crt`). A host that may not both pull and resolve is
+left out, for a pull of ours asks one place for everything; what would change requests in ways that ours cannot (client
+certificates, headers) is refused by name. containerd's docs/hosts.md.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def add_hosts(settings: Settings, folder: str, registry: str) -> None:
     Raises:
         Invalid: the file is not as containerd's documents say. Unimplemented: it asks for what we do not have.
     """
+    if folder:
+        settings.certificate_folders = [*settings.certificate_folders, folder]
     path = _file_of(folder, registry)
     document = _read(path) if path else {}
     hosts = _table(document.get("host", {}), f"host in {path}")

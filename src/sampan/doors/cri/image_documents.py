@@ -81,7 +81,7 @@ def image_message(images: list[Image], tops: Mapping[str, Descriptor], pinned: s
         id=image.id,
         repo_tags=_unique([repo_tag(each) for each in images]),
         repo_digests=_unique([repo_digest(each, tops) for each in images]),
-        size=image.size,
+        size=_size(image, tops),
         uid=api.Int64Value(value=int(user)) if is_number else None,
         username="" if is_number else user,
         pinned=image.id in pinned,
@@ -104,6 +104,12 @@ def repo_digest(image: Image, tops: Mapping[str, Descriptor]) -> str:
     except Invalid:
         return ""
     return f"{reference.name}@{tops.get(image.name, image.descriptor).digest}"
+
+
+def _size(image: Image, tops: Mapping[str, Descriptor]) -> int:
+    """Bytes of all that was fetched for it, compressed as it came; with the index, as containerd counts."""
+    top = tops.get(image.name, image.descriptor)
+    return image.size + (top.size if top.digest != image.descriptor.digest else 0)
 
 
 def _words(image: Image) -> tuple[list[str], list[str]]:

@@ -179,7 +179,7 @@ class Images:
         Raises:
             NotFound: nobody has it. SampanError: as `pull_image`.
         """
-        image = self._find(_named(spec)) or self._from_upstream(spec) or self._from_registry(spec)
+        image = self._here(spec) or self._from_upstream(spec) or self._from_registry(spec)
         rootfs = self.snapshots.prepare(self.store, image, _warn(image))
         return image_for_pod(image, self.store.names(), spec.user_specified_image or spec.image, rootfs)
 
@@ -190,6 +190,12 @@ class Images:
             return find_image(self.store, text)
         except (NotFound, Invalid):
             return None
+
+    def _here(self, spec: api.ImageSpec) -> Image | None:
+        """Our image of an ImageSpec; by its user's name first: an id is looked for in all images."""
+        wanted, name = _named(spec), spec.user_specified_image
+        named = self._find(name) if name else None
+        return named if named is not None and named.id == wanted else self._find(wanted)
 
     def _all_of(self, image: Image) -> list[Image]:
         """The image under each of its names."""
@@ -218,15 +224,14 @@ class Images:
 
     def _from_upstream(self, spec: api.ImageSpec) -> Image | None:
         """The image out of the upstream's content store; None where it is not to be had there."""
-        names = names_of(spec)
-        wanted = spec.image if is_id(spec.image) else "".join(names[-1:])
-        if not self._upstream or not wanted:
+        name, image_id = "".join(names_of(spec)[-1:]), spec.image if is_id(spec.image) else ""
+        if not self._upstream or not (name or image_id):
             return None
         from sampan.doors.cri.upstream_content import UpstreamContent
 
         try:
             with UpstreamContent(self._upstream) as content:
-                name = content.take(wanted, names[0] if names else "", self.store)
+                name = content.take(name, image_id, self.store)
         except (NotFound, Unavailable, Unimplemented, DataLoss) as error:
             log.info("the image %s is not taken from the upstream: %s", spec.image, error)
             return None
@@ -236,8 +241,8 @@ class Images:
         names = names_of(spec)
         if not names:
             raise NotFound(f"there is no image {spec.image}", fix="pull it by its name")
-        self.pull_image(api.PullImageRequest(image=api.ImageSpec(image=names[0])))
-        return find_image(self.store, names[0])
+        self.pull_image(api.PullImageRequest(image=api.ImageSpec(image=names[-1])))
+        return find_image(self.store, names[-1])
 
     def _collect(self) -> None:
         def in_use() -> list[str]:

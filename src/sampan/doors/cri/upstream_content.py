@@ -57,19 +57,18 @@ class UpstreamContent:
     def __exit__(self, *_: object) -> None:
         self._channel.close()
 
-    def take(self, image: str, name: str, store: ContentStore) -> str:
+    def take(self, name: str, image_id: str, store: ContentStore) -> str:
         """Copies an image into our store; the name that it has there.
 
         Args:
-            image: its name or id in containerd. name: what to call it; empty for a name that containerd has for it.
+            name: a full reference. image_id: as the CRI plugin tells it. One of the two may be empty; the name comes
+                first where it leads to an image of this id, for Wasm artifacts share one.
 
         Raises:
             NotFound: containerd does not have it, or not all of what we would run of it.
             Unavailable, Unimplemented: containerd is away, or the upstream is another server.
             DataLoss, Invalid, Exhausted: as `ContentStore.fill` and `resolve_manifest`.
         """
-        target = self.target(image)
-        name = name or self._name_of(target)
         with store.lease() as lease:
 
             def read(descriptor: Descriptor) -> bytes:
@@ -77,13 +76,22 @@ class UpstreamContent:
                 self._fill(store, descriptor)
                 return store.read(descriptor)
 
-            manifest = resolve_manifest(read, target, None, name).manifest
-            blobs = {d.digest: d for d in (manifest.config, *manifest.layers)}
-            lease.add(blobs)
-            for blob in blobs.values():
-                self._fill(store, blob)
-            store.tag(name, target)
-        return name
+            for image in filter(None, (name, image_id)):
+                try:
+                    target = self.target(image)
+                except NotFound:
+                    continue
+                shown = name or self._name_of(target)
+                manifest = resolve_manifest(read, target, None, shown).manifest
+                if image == name and image_id not in ("", manifest.config.digest):
+                    continue
+                blobs = {d.digest: d for d in (manifest.config, *manifest.layers)}
+                lease.add(blobs)
+                for blob in blobs.values():
+                    self._fill(store, blob)
+                store.tag(shown, target)
+                return shown
+        raise NotFound(f"the upstream has no image {name or image_id}")
 
     def target(self, image: str) -> Descriptor:
         """What an image's name (or its id, which the CRI plugin gives it as a name, too) leads to.
