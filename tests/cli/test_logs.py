@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 
@@ -149,3 +150,18 @@ def test_moments_of_a_length_of_time_are_that_long_ago() -> None:
 def test_moments_that_are_none(text: str) -> None:
     with pytest.raises(Invalid):
         parse_moment(text, "since")
+
+
+def test_the_log_of_a_pods_container_is_read_where_a_kubelet_wants_it(harbour: Harbour) -> None:
+    container_id = harbour.ok("create", "-i", "--name", "web", harbour.image(), "stdin").strip()
+    path = harbour.folder / "pods" / "0.log"
+    record = harbour.folder_of(container_id) / "container.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"logPath": str(path)}))
+    assert harbour.ok("inspect", "-f", "{{.LogPath}}", "web").strip() == str(path)
+    harbour.ok("start", "web")
+    assert harbour.ok("attach", "web", stdin=b"one\ntwo\n") == "one\ntwo\n"
+    assert harbour.ok("logs", "web") == "one\ntwo\n"
+    assert harbour.ok("logs", "-n", "1", "web") == "two\n"
+    assert path.read_bytes().count(b" stdout F ") == 2
+    path.rename(path.with_suffix(".old"))
+    assert harbour.ok("logs", "web") == ""

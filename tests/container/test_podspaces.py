@@ -3,6 +3,7 @@
 import gc
 import os
 import pathlib
+import shlex
 import socket
 import subprocess
 import sys
@@ -194,6 +195,27 @@ except Denied as error:
 """
     done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_other_mount_namespaces_get_them_too_as_plugins_in_containers_need(tmp_path):
+    folder = f"{tmp_path}/run/p1"
+
+    def python(call):
+        source = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); from sampan.container.podspaces import *; {call}"
+        return shlex.join([sys.executable, "-I", "-c", source])
+
+    script = f"""
+mkdir {tmp_path}/run && mount -t tmpfs run {tmp_path}/run && mount --make-shared {tmp_path}/run
+unshare -m --propagation slave sleep 1000 & other=$!
+until [ "$(cat /proc/$other/comm)" = sleep ]; do sleep 0.01; done
+{python(f"make({folder!r}, ['net'], {{}}, '')")}
+grep -c {folder}/net /proc/$other/mountinfo
+{python(f"release({folder!r})")}
+grep -c {folder}/net /proc/$other/mountinfo
+kill $other
+"""
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True)
+    assert done.stdout.split() == ["1", "0"], done.stderr
 
 
 def test_X3_without_descriptors_what_is_held_is_seen_and_released(tmp_path):

@@ -10,7 +10,7 @@ import os
 import time
 from stat import S_ISREG
 
-from sampan.core.errors import DataLoss, Invalid, Precondition, Unavailable, from_os_error
+from sampan.core.errors import DataLoss, Invalid, NotFound, Precondition, Unavailable, from_os_error
 from sampan.core.record import Record
 from sampan.core.units import parse_rfc3339
 from sampan.linux.paths import make_dirs_in_root, open_in_root
@@ -46,7 +46,7 @@ def open_log(container: Container) -> int:
     """The file at a container's `log_path`, open to be appended to; it and the folders above it are made if missing.
 
     Raises:
-        Invalid: the path leads out of `log_folder`, over a link at its end, or to what is no file.
+        Invalid: the path leads out of `log_folder`, over a link that does, or to what is no file.
         SampanError: Denied, Exhausted, ...
     """
     path, folder = container.log_path, container.log_folder.rstrip("/") or os.path.dirname(container.log_path)
@@ -62,6 +62,8 @@ def open_log(container: Container) -> int:
             fd = open_in_root(top, name, flags, 0o640)
         finally:
             os.close(top)
+    except NotFound as error:  # what is missing was made: it is a link to somewhere else
+        raise Invalid(f"the log path {path!r} crosses a link that leads nowhere in {folder!r}") from error
     except OSError as error:
         raise from_os_error(error, f"open the log file {path!r}") from error
     if not S_ISREG(os.fstat(fd).st_mode):
