@@ -33,7 +33,10 @@ def test_one_zygote_serves_all_and_is_their_parent(world):
         assert int(stat.rpartition(")")[2].split()[1]) == zygote
 
 
-def test_who_needs_the_first_zygote_at_once_waits_until_it_serves(world):
+def test_who_needs_the_first_zygote_at_once_waits_until_it_serves(world, monkeypatch):
+    slow = "from sampan.container import zygote\nzygote.warm_up = lambda: __import__('time').sleep(1)\n"
+    script = starting._ZYGOTE.replace("from sampan", f"{slow}from sampan")
+    monkeypatch.setattr(starting, "_ZYGOTE", script)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: starting.wake_zygote(world.roots), range(8)))
     zygote = zygote_pid(world.roots)
