@@ -15,35 +15,61 @@ import pytest
 
 from sampan.container import ending
 from sampan.core.errors import Exhausted, NotFound
+from sampan.doors.cri.announcing import Announced
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.events import CREATED, DELETED, STARTED, STOPPED, Events, Subscription
-from sampan.doors.cri.observed import ObservedRuntime
-from sampan.doors.cri.specs import make_container
+from sampan.doors.cri.runtime import Runtime
 
 from .conftest import PodWorld
 
 Told = tuple[str, int]
 
 
-class ObservedWorld(PodWorld):
-    runtime: ObservedRuntime
+class Context:
+    """A caller's, as far as a subscription needs it."""
 
-    def restart(self) -> ObservedRuntime:
-        if hasattr(self, "runtime"):
-            self.runtime.close()
-        self.runtime = ObservedRuntime(
-            self.roots, {"wasm": "wasmtime"}, self.network, self.images, make_container
-        )
+    def __init__(self, is_there: bool = True) -> None:
+        self._is_there = is_there
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        return self._is_there
+
+
+class AnnouncedWorld(PodWorld):
+    """A node whose calls are announced."""
+
+    announced: Announced
+
+    def restart(self) -> Runtime:
+        if hasattr(self, "announced"):
+            self.announced.close()
+        runtime = super().restart()
+        self.announced = Announced(runtime)
+        self.runtime = Both(self.announced, runtime)  # type: ignore[assignment]
         return self.runtime
+
+    def subscribe(self) -> Subscription:
+        return self.announced.get_container_events(api.GetEventsRequest(), Context())  # type: ignore[arg-type]
 
     def close(self) -> None:
         super().close()
-        self.runtime.close()
+        self.announced.close()
+
+
+class Both:
+    """The calls of `announced`, and all else of the runtime."""
+
+    def __init__(self, announced: Announced, runtime: Runtime) -> None:
+        self._announced = announced
+        self._runtime = runtime
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._announced, name, None) or getattr(self._runtime, name)
 
 
 @pytest.fixture
-def world(tmp_path: Path, shared_code: Path) -> Iterator[ObservedWorld]:
-    world = ObservedWorld(tmp_path, shared_code)
+def world(tmp_path: Path, shared_code: Path) -> Iterator[AnnouncedWorld]:
+    world = AnnouncedWorld(tmp_path, shared_code)
     yield world
     world.close()
 
@@ -62,8 +88,8 @@ def told(event: api.ContainerEventResponse) -> Told:
     return event.container_id, event.container_event_type
 
 
-def test_the_life_of_a_pod_is_told_in_order(world: ObservedWorld) -> None:
-    listener = world.runtime.events.subscribe()
+def test_the_life_of_a_pod_is_told_in_order(world: AnnouncedWorld) -> None:
+    listener = world.subscribe()
     pod = world.run_pod("web")
     container = world.start_new(pod, "sleep", "100000")
     world.stop(container)
@@ -98,9 +124,9 @@ def test_the_life_of_a_pod_is_told_in_order(world: ObservedWorld) -> None:
     ("args", "code", "reason"), [(["exit", "3"], 3, "Error"), (["echo", "x"], 0, "Completed")]
 )
 def test_an_end_by_itself_is_told_once_with_its_code(
-    world: ObservedWorld, args: list[str], code: int, reason: str
+    world: AnnouncedWorld, args: list[str], code: int, reason: str
 ) -> None:
-    listener = world.runtime.events.subscribe()
+    listener = world.subscribe()
     pod = world.run_pod()
     container = world.start_new(pod, *args)
     events = take(listener, 5)
@@ -117,10 +143,10 @@ def test_an_end_by_itself_is_told_once_with_its_code(
     ]
 
 
-def test_a_kill_from_outside_is_told_with_its_record(world: ObservedWorld) -> None:
+def test_a_kill_from_outside_is_told_with_its_record(world: AnnouncedWorld) -> None:
     pod = world.run_pod()
     container = world.start_new(pod, "sleep", "100000")
-    listener = world.runtime.events.subscribe()
+    listener = world.subscribe()
     run = world.runtime.container(container).running
     assert run is not None
     os.kill(run.pid, signal.SIGKILL)
@@ -130,18 +156,19 @@ def test_a_kill_from_outside_is_told_with_its_record(world: ObservedWorld) -> No
     assert event.containers_statuses[0].finished_at >= run.started
 
 
-def test_a_server_that_was_started_anew_tells_the_end_of_what_runs(world: ObservedWorld) -> None:
+def test_a_server_that_was_started_anew_tells_the_end_of_what_runs(world: AnnouncedWorld) -> None:
     pod = world.run_pod()
     goes, stays = (world.start_new(pod, "sleep", "100000", name=name) for name in ("goes", "stays"))
-    listener = world.restart().events.subscribe()
+    world.restart()
+    listener = world.subscribe()
     ending.kill(world.runtime.container(goes), world.roots, signal.SIGKILL)
     assert [told(event) for event in take(listener, 1)] == [(goes, STOPPED)]
     world.stop(stays)
     assert [told(event) for event in take(listener, 1)] == [(stays, STOPPED)]
 
 
-def test_a_pod_that_is_removed_as_it_runs_is_told_whole(world: ObservedWorld) -> None:
-    listener = world.runtime.events.subscribe()
+def test_a_pod_that_is_removed_as_it_runs_is_told_whole(world: AnnouncedWorld) -> None:
+    listener = world.subscribe()
     pod = world.run_pod()
     container = world.start_new(pod, "sleep", "100000")
     world.remove_pod(pod)
@@ -149,9 +176,9 @@ def test_a_pod_that_is_removed_as_it_runs_is_told_whole(world: ObservedWorld) ->
     assert events[4:] == [(container, STOPPED), (container, DELETED), (pod, STOPPED), (pod, DELETED)]
 
 
-def test_many_ends_at_once_are_each_told_once_to_each_listener(world: ObservedWorld) -> None:
+def test_many_ends_at_once_are_each_told_once_to_each_listener(world: AnnouncedWorld) -> None:
     pod = world.run_pod()
-    listeners = [world.runtime.events.subscribe() for _ in range(3)]
+    listeners = [world.subscribe() for _ in range(3)]
     containers = [world.start_new(pod, "sleep", "100000", name=f"c{n}") for n in range(6)]
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(world.stop, containers))
@@ -212,10 +239,6 @@ class TestListeners:
         assert len(read) == 1
 
     def test_a_caller_that_is_gone_already_gets_nothing(self) -> None:
-        class Context:
-            def add_callback(self, callback: Callable[[], None]) -> bool:
-                return False
-
         events = self.events()
-        assert list(events.get_container_events(api.GetEventsRequest(), Context())) == []  # type: ignore[arg-type]
+        assert list(events.get_container_events(api.GetEventsRequest(), Context(False))) == []  # type: ignore[arg-type]
         events.close()

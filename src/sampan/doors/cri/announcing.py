@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sampan.core.errors import SampanError
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.events import CREATED, DELETED, STARTED, STOPPED, Events
+from sampan.doors.cri.usage import is_running
 
 if TYPE_CHECKING:
     from sampan.doors.cri.events import Description
@@ -20,7 +21,7 @@ class Announced:
         self._runtime = runtime
         self._events = Events(self._describe)
         for known in runtime.containers.index.all():
-            if known.entry is not None and not known.broken:
+            if known.entry is not None and is_running(known):
                 self._events.watch(known.entry, known.record.pod)
         self.get_container_events = self._events.get_container_events
         self.close = self._events.close
@@ -44,13 +45,18 @@ class Announced:
 
     def remove_pod_sandbox(self, request: api.RemovePodSandboxRequest) -> api.RemovePodSandboxResponse:
         known = self._runtime.pods.index.find(request.pod_sandbox_id)
+        was_ready = known is not None and known.is_ready
         before = self._last_words(known.pod.id) if known is not None else None
         answer = self._runtime.remove_pod_sandbox(request)
         if known is not None and before is not None:
-            for container in before[1]:
-                self._events.stopped(container.id, before)
-                self._events.publish(DELETED, container.id, known.pod.id, before)
-            self._events.publish(DELETED, known.pod.id, known.pod.id, before)
+            pod, containers = before
+            pod.state = api.SANDBOX_NOTREADY
+            gone = pod, list[api.ContainerStatus]()
+            for container in containers:
+                self._events.stopped(container.id, gone)
+                self._events.publish(DELETED, container.id, pod.id, gone)
+            for kind in (STOPPED, DELETED) if was_ready else (DELETED,):
+                self._events.publish(kind, pod.id, pod.id, gone)
         return answer
 
     def create_container(self, request: api.CreateContainerRequest) -> api.CreateContainerResponse:
@@ -60,8 +66,8 @@ class Announced:
         return answer
 
     def start_container(self, request: api.StartContainerRequest) -> api.StartContainerResponse:
-        answer = self._runtime.start_container(request)
         known = self._runtime.containers.index.get(request.container_id)
+        answer = self._runtime.start_container(request)
         self._events.publish(STARTED, known.record.id, known.record.pod)
         self._events.watch(known.require_entry(), known.record.pod)
         return answer

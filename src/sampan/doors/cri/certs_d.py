@@ -7,9 +7,9 @@
       skip_verify = true
       ca = "mirror.crt"
 
-Where there is no such file, the folder's certificates count (`HOST/ca.crt`). A host that may not both pull and resolve is
-left out, for a pull of ours asks one place for everything; what would change requests in ways that ours cannot (client
-certificates, headers) is refused by name. containerd's docs/hosts.md.
+Where there is no such file, the folder's certificates count (`HOST/ca.crt`). A host that may not both pull and resolve
+is left out, for a pull of ours asks one place for everything; what would change requests in ways that ours cannot
+(client certificates, headers) is refused by name. containerd's docs/hosts.md.
 """
 
 from __future__ import annotations
