@@ -3,7 +3,8 @@
     python bench/shim.py
 
 containerd is one of its own, on its own folders. The peer's programs are native and static. BIN names the folder with
-the shim, as pip installed it; SLEEPERS how many sleepers there are at once.
+the shim, as pip installed it; SLEEPERS how many sleepers there are at once; RUNWASI the program of runwasi's shim for
+wasmtime, which runs the same images, where it was built.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ EXAMPLES = ROOT / "examples"
 SLEEPERS = int(os.environ.get("SLEEPERS", "100"))
 STARTS, AT_ONCE = 100, 8
 RUNTIMES = {"runc": "io.containerd.runc.v2", "sampan": "io.containerd.sampan.v1"}
+if os.environ.get("RUNWASI"):
+    RUNTIMES["runwasi"] = os.environ["RUNWASI"]
 
 
 class Containerd:
@@ -116,7 +119,7 @@ def images(folder: Path) -> list[Path]:
 def hello(containerd: Containerd) -> None:
     def run(runtime: str) -> float:
         begin = time.perf_counter()
-        image = f"localhost/{runtime}-hello:1"
+        image = f"localhost/{_kind(runtime)}-hello:1"
         out = containerd.ctr("run", "--rm", "--runtime", RUNTIMES[runtime], image, f"h{time.time_ns()}")
         assert out.startswith("Hello, World!")
         return (time.perf_counter() - begin) * 1000
@@ -132,7 +135,7 @@ def starts(containerd: Containerd) -> None:
         names = [f"s-{runtime}-{number}" for number in range(STARTS)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             begin = time.perf_counter()
-            image = f"localhost/{runtime}-sleep:1"
+            image = f"localhost/{_kind(runtime)}-sleep:1"
             list(pool.map(lambda name, r=runtime, i=image: containerd.begin(r, i, name), names))
             rates[runtime] = STARTS / (time.perf_counter() - begin)
             list(pool.map(containerd.end, names))
@@ -147,7 +150,7 @@ def memory(containerd: Containerd) -> None:
         names = [f"m-{runtime}-{number}" for number in range(SLEEPERS)]
         before = set(_pids())
         for name in names:
-            containerd.begin(runtime, f"localhost/{runtime}-sleep:1", name)
+            containerd.begin(runtime, f"localhost/{_kind(runtime)}-sleep:1", name)
         time.sleep(1)
         pids = {pid for pid in set(_pids()) - before if _comm(pid) not in ("ctr", "containerd")}
         pids |= {pid for pid in _pids() if runtime == "sampan" and _is_zygote(pid, containerd.folder)}
@@ -156,6 +159,11 @@ def memory(containerd: Containerd) -> None:
             containerd.end(name)
         share = figures[runtime] / figures["runc"]
         print(f"  {runtime:12s} {figures[runtime]:8.2f} MB a container  {share:6.2f} x runc")
+
+
+def _kind(runtime: str) -> str:
+    """Whose images a runtime runs."""
+    return "runc" if runtime == "runc" else "sampan"
 
 
 def _pids() -> list[int]:
