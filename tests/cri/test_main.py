@@ -109,9 +109,22 @@ def test_systemd_is_told_that_it_is_ready_and_that_it_ends(sampan):
 def test_an_event_stream_does_not_hold_up_its_end(sampan):
     with Served(sampan) as served, grpc.insecure_channel(f"unix://{served.path}") as channel:
         stream = channel.unary_stream("/runtime.v1.RuntimeService/GetContainerEvents")(b"")
+        time.sleep(0.2)  # it is under way
         assert served.end() == 0
-        with pytest.raises(grpc.RpcError):
-            next(stream)
+        assert next(stream, None) is None
+
+
+def test_a_call_that_goes_on_does_not_hold_up_its_end(sampan):
+    with socket.create_server(("127.0.0.1", 0)) as registry, Served(sampan) as served:
+        image = api.ImageSpec(image=f"127.0.0.1:{registry.getsockname()[1]}/never:1")
+        with grpc.insecure_channel(f"unix://{served.path}") as channel:
+            pull = channel.unary_unary("/runtime.v1.ImageService/PullImage")
+            call = pull.future(api.PullImageRequest(image=image).SerializeToString())
+            registry.accept()[0].close()
+            waiting, _ = registry.accept()  # it tries again, and waits for an answer
+            with waiting:
+                assert served.end() == 0
+            assert call.exception().code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
 @pytest.mark.parametrize(

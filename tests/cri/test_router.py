@@ -203,6 +203,38 @@ def test_the_status_of_an_image_is_that_of_whoever_has_it(peers):
     assert list(front("ImageStatus", api.ImageStatusRequest()).image.repo_tags) == ["a"]
 
 
+def test_an_image_that_only_we_have_is_pulled_by_the_runtime_behind(peers):
+    pulled = []
+
+    def pull(request, context):
+        pulled.append(request.image.image)
+        return api.PullImageResponse(image_ref="sha256:theirs")
+
+    def create(request, context):
+        if not pulled:
+            context.abort(NOT_FOUND, "there is no such image")
+        return api.CreateContainerResponse(container_id=request.config.image.image)
+
+    behind = peers.behind(
+        PullImage=pull, CreateContainer=create, ImageStatus=always(api.ImageStatusResponse())
+    )
+    front = peers.front(behind.address)
+    image = api.ImageSpec(image="sha256:ours", user_specified_image="nginx:1")
+    request = api.CreateContainerRequest(pod_sandbox_id="theirs", config=api.ContainerConfig(image=image))
+    assert front("CreateContainer", request).container_id == "sha256:theirs" and pulled == ["nginx:1"]
+
+
+def test_a_sandbox_that_the_runtime_behind_has_not_is_no_reason_to_pull(peers):
+    def create(request, context):
+        context.abort(NOT_FOUND, "there is no such sandbox")
+
+    status = api.ImageStatusResponse(image=api.Image(id="1"))
+    behind = peers.behind(CreateContainer=create, ImageStatus=always(status))
+    request = api.CreateContainerRequest(pod_sandbox_id="theirs")
+    told = refusal(lambda: peers.front(behind.address)("CreateContainer", request))
+    assert told == (NOT_FOUND, "there is no such sandbox") and "PullImage" not in behind.calls
+
+
 def containers(*names: str) -> api.ListContainersResponse:
     return api.ListContainersResponse(containers=[api.Container(id=name) for name in names])
 

@@ -79,9 +79,12 @@ class Assembly:
         }
         self.calls |= others
 
-    def close(self) -> None:
-        """Ends streams and events; containers go on."""
+    def end_events(self) -> None:
+        """Ends the streams of events, which would go on for ever."""
         self._announced.close()
+
+    def close(self) -> None:
+        """Ends the streams of exec, attach and port-forward; containers go on."""
         self._streams.close()
 
 

@@ -27,17 +27,17 @@ def merged(
     request: bytes,
     context: grpc.ServicerContext,
 ) -> Iterator[bytes]:
-    """Our events and those of the runtime behind us, as they come, until the caller is gone.
+    """Our events and those of the runtime behind us, as they come, until the caller is gone or we end.
 
     Args:
-        ours: must end by itself where the context is not active any more.
+        ours: ends by itself where the context is not active any more, and the whole stream with it.
 
     Raises:
         Exhausted: the caller does not read them.
         Exception: whatever ends one of the two streams.
     """
     events = _Stream(context)
-    events.take(lambda: (event.SerializeToString() for event in ours))
+    events.take(lambda: (event.SerializeToString() for event in ours), is_last=True)
     if upstream is not None:
         events.take(lambda: _theirs(upstream, method, request, context, events.ended))
     return events.read()
@@ -72,28 +72,32 @@ class _Stream:
         if not context.add_callback(self._end):
             self._end()
 
-    def take(self, source: Callable[[], Iterable[bytes]]) -> None:
-        """Puts all of a source into the stream, by a thread of its own."""
-        Thread(target=self._take, args=(source,), name="cri-events", daemon=True).start()
+    def take(self, source: Callable[[], Iterable[bytes]], *, is_last: bool = False) -> None:
+        """Puts all of a source into the stream, by a thread of its own.
+
+        Args:
+            is_last: whether the stream ends with the source.
+        """
+        Thread(target=self._take, args=(source, is_last), name="cri-events", daemon=True).start()
 
     def read(self) -> Iterator[bytes]:
         """What comes, until the stream is ended."""
         try:
-            while not self.ended.is_set():
-                event = self._waiting.get()
-                if event is not None:
-                    yield event
+            while (event := self._waiting.get()) is not None and not self.ended.is_set():
+                yield event
         finally:
             self.ended.set()
         if self._error is not None:
             raise self._error
 
-    def _take(self, source: Callable[[], Iterable[bytes]]) -> None:
+    def _take(self, source: Callable[[], Iterable[bytes]], is_last: bool) -> None:
         try:
             for event in source():
                 if self.ended.is_set():
                     return
                 self._waiting.put_nowait(event)
+            if is_last:
+                self._waiting.put_nowait(None)
         except Full:
             self._fail(Exhausted(f"{MOST_WAITING} events were not read in time"))
         except Exception as error:  # the reader's thread raises it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from sampan.core.errors import Invalid
@@ -40,22 +41,23 @@ def main(roots: Roots, arguments: Arguments) -> int:
     ending = Ending()
     durable.make_dir(roots.data)
     with Place(path), Alone(f"{roots.data}/cri.lock", f"the pods in {roots.data!r}"):
-        upstream = Upstream(settings.upstream) if settings.upstream else None
-        parts = Assembly(roots, settings)
-        try:
-            server = Server(path, Router(settings.handlers, parts, parts.calls, upstream))
-            server.start()
-            log.info("serving at %s; behind it %s", settings.listen, settings.upstream or "nothing")
-            notify.tell(notify.READY)
-            ending.wait()
-            notify.tell(notify.STOPPING)
-            log.info("ending; the containers go on")
-            server.stop()
-        finally:
-            parts.close()
-            if upstream is not None:
-                upstream.close()
-    return 0
+        _serve(path, Assembly(roots, settings), settings, ending)
+    logging.shutdown()
+    os._exit(0)  # a call that still goes on is one that its caller gave up, and its thread would hold us up
+
+
+def _serve(path: str, parts: Assembly, settings: Settings, ending: Ending) -> None:
+    upstream = Upstream(settings.upstream) if settings.upstream else None
+    server = Server(path, Router(settings.handlers, parts, parts.calls, upstream))
+    server.start()
+    log.info("serving at %s; behind it %s", settings.listen, settings.upstream or "nothing")
+    notify.tell(notify.READY)
+    ending.wait()
+    notify.tell(notify.STOPPING)
+    log.info("ending; the containers go on")
+    parts.end_events()
+    server.stop()
+    parts.close()
 
 
 def settings_of(arguments: Arguments) -> Settings:
