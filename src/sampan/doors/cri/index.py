@@ -45,7 +45,7 @@ class Index(Generic[T]):
             yield
         finally:
             with self._lock:
-                if thing_id not in self._things:
+                if thing_id not in self._things and self._ids.get(name) == thing_id:
                     del self._ids[name]
 
     def add(self, thing_id: str, name: str, thing: T) -> None:

@@ -184,14 +184,16 @@ class Pods:
         known.pod = changed
 
     def abandon(self, known: KnownPod) -> None:
-        """Takes a sandbox away that could not be made; where that fails it stays, for StopPodSandbox to try again."""
+        """Takes a sandbox away that was not made to its end; where that fails it stays, to be stopped and removed."""
         pod = known.pod
-        try:
-            self._give_back(pod)
-            self._forget(pod)
-        except SampanError as error:
-            log.error("pod sandbox %s cannot be made, nor given back now: %s", pod.id, error)
-            self.index.add(pod.id, pod.name, known)
+        with known.lock:
+            try:
+                self._give_back(pod)
+                self._forget(pod)
+                self.index.remove(pod.id, pod.name)
+            except SampanError as error:
+                log.error("pod sandbox %s was not made, and cannot be given back now: %s", pod.id, error)
+                self.index.add(pod.id, pod.name, known)
 
     def stop(self, known: KnownPod) -> None:
         """Ends the sandbox's containers and gives its network back; no error where that has been done.
@@ -204,7 +206,7 @@ class Pods:
 
     def _stop(self, known: KnownPod) -> None:
         pod = known.pod
-        if pod.phase == STOPPED:
+        if pod.phase == STOPPED or self.index.find(pod.id) is None:  # somebody else did, or removed it
             return
         if pod.phase != STOPPING:
             self._change(known, phase=STOPPING)

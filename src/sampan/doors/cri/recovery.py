@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+ABANDON_SECONDS = 2.0  # for sandboxes that were only being made; what takes longer goes on beside the calls
+
 
 def recover(roots: Roots, pods: Pods, containers: PodContainers) -> None:
     """Fills the empty indexes of pods and containers from disk, and takes away what was only begun.
@@ -53,12 +56,23 @@ def recover(roots: Roots, pods: Pods, containers: PodContainers) -> None:
     for known in found:
         containers.index.add(known.record.id, known.name, known)
     for pod in sorted(_pods(roots), key=lambda known: known.pod.created):
-        if pod.pod.phase == MAKING:
-            log.info("pod sandbox %s was being made when the server ended: it is removed", pod.pod.id)
-            pods.abandon(pod)
-        else:
-            pods.index.add(pod.pod.id, pod.pod.name, pod)
+        pods.index.add(pod.pod.id, pod.pod.name, pod)
     _release_forgotten(roots, pods)
+    _abandon_unmade(pods)
+
+
+def _abandon_unmade(pods: Pods) -> None:
+    """Takes sandboxes away that were only being made; plugins of the network that are slow do not hold up the start."""
+    threads = []
+    for known in pods.index.all():
+        if known.pod.phase == MAKING:
+            log.info("pod sandbox %s was being made when the server ended: it is removed", known.pod.id)
+            threads.append(threading.Thread(target=pods.abandon, args=(known,), daemon=True))
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + ABANDON_SECONDS
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
 
 
 def _pods(roots: Roots) -> list[KnownPod]:
@@ -66,15 +80,21 @@ def _pods(roots: Roots) -> list[KnownPod]:
     found = []
     for pod_id in os.listdir(folder):
         try:
-            if pod_id.startswith("."):
-                raise NotFound(f"{pod_id} is what a removal left")
+            if _is_litter(f"{folder}/{pod_id}"):
+                durable.remove_tree(f"{folder}/{pod_id}")
+                continue
             found.append(KnownPod(load_pod(roots, pod_id)))
-        except NotFound:  # only its folder was made, or is left
-            durable.remove_tree(f"{folder}/{pod_id}")
         except SampanError as error:
             log.error("pod sandbox %s is damaged: %s", pod_id, error)
             found.append(_broken_pod(roots, pod_id, error))
     return found
+
+
+def _is_litter(folder: str) -> bool:
+    """Whether it is what a removal left, or the folder of a sandbox of which nothing else was made."""
+    if os.path.basename(folder).startswith("."):
+        return True
+    return all(name.startswith(durable.TEMPORARY) for name in os.listdir(folder))
 
 
 def _broken_pod(roots: Roots, pod_id: str, error: SampanError) -> KnownPod:
