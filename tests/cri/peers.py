@@ -13,7 +13,8 @@ import grpc
 import pytest
 
 from sampan.doors.cri.api import runtime_pb2 as api
-from sampan.doors.cri.router import METHODS, Router, full_name
+from sampan.doors.cri.methods import METHODS, full_name
+from sampan.doors.cri.router import Router
 from sampan.doors.cri.server import Server
 from sampan.doors.cri.upstream import Upstream
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +14,11 @@ from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.documents import pods_folder
 from sampan.doors.cri.execution import Execution
 from sampan.doors.cri.images import Images
+from sampan.doors.cri.methods import METHODS, snake
 from sampan.doors.cri.metrics import Metrics
 from sampan.doors.cri.network import Network
 from sampan.doors.cri.nodestatus import node_status
-from sampan.doors.cri.router import METHODS, Local
+from sampan.doors.cri.router import Local
 from sampan.doors.cri.runtime import Runtime
 from sampan.doors.cri.specs import make_container
 from sampan.doors.cri.stats import Stats
@@ -91,11 +91,6 @@ class Assembly:
 def calls_of(part: object) -> dict[str, Local]:
     """The methods of an object that are named as calls are, in snake case: from a request to a response."""
     return {name: _plain(getattr(part, snake(name))) for name in METHODS if hasattr(part, snake(name))}
-
-
-def snake(name: str) -> str:
-    """`run_pod_sandbox` of `RunPodSandbox`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def _plain(method: Any) -> Local:

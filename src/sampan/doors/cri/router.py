@@ -23,19 +23,11 @@ from sampan.doors.cri import merging
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.errors import MISSING, Refused
 from sampan.doors.cri.eventstream import merged
+from sampan.doors.cri.images_behind import create_behind
+from sampan.doors.cri.methods import LISTS, METHODS, full_name
 from sampan.doors.cri.upstream import Answer, Upstream
 
 log = logging.getLogger(__name__)
-
-METHODS = {
-    method.name: method for service in api.DESCRIPTOR.services_by_name.values() for method in service.methods
-}
-LISTS = {
-    name: name.replace("Stream", "List", 1).replace("Sandboxes", "Sandbox")
-    for name in METHODS
-    if name.startswith("Stream")
-}
-"""A call with a stream of lists -> the call with one list."""
 
 Local = Callable[[Any, grpc.ServicerContext], Any]
 """A call as we answer it: a message and its context to a message, or to an iterator of them."""
@@ -229,38 +221,6 @@ class Router:
         if ours.image.id == theirs.image.id:
             merging.add_names(theirs.image, ours.image)
         return theirs.SerializeToString()
-
-
-def create_behind(
-    upstream: Upstream, request: api.CreateContainerRequest, raw: bytes, context: grpc.ServicerContext
-) -> bytes:
-    """CreateContainer by the runtime behind us, which pulls the image first where only we have it.
-
-    The kubelet asked whether the image is on the node, and it is: so it pulls nothing, and knows of one store only.
-    """
-    try:
-        return upstream.call(full_name("CreateContainer"), raw, context)
-    except Refused as refusal:
-        image = request.config.image
-        if refusal.code is not grpc.StatusCode.NOT_FOUND or _is_there(upstream, image, context):
-            raise
-        name = image.user_specified_image or image.image
-        log.info("the runtime behind us pulls %s, which only we have", name)
-        wish = api.PullImageRequest(image=api.ImageSpec(image=name), sandbox_config=request.sandbox_config)
-        pulled = upstream.call(full_name("PullImage"), wish.SerializeToString(), context)
-        image.image = api.PullImageResponse.FromString(pulled).image_ref
-        return upstream.call(full_name("CreateContainer"), request.SerializeToString(), context)
-
-
-def _is_there(upstream: Upstream, image: api.ImageSpec, context: grpc.ServicerContext) -> bool:
-    question = api.ImageStatusRequest(image=image).SerializeToString()
-    answer = upstream.call(full_name("ImageStatus"), question, context)
-    return api.ImageStatusResponse.FromString(answer).HasField("image")
-
-
-def full_name(name: str) -> str:
-    """`/runtime.v1.ImageService/PullImage` of `PullImage`."""
-    return f"/{METHODS[name].containing_service.full_name}/{name}"
 
 
 def _as_list(name: str, raw: bytes) -> Any:

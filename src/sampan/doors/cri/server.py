@@ -17,7 +17,8 @@ import grpc
 from sampan.core.errors import Internal, Unavailable
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.errors import CODES, Refused, explained
-from sampan.doors.cri.router import METHODS, Router
+from sampan.doors.cri.methods import METHODS
+from sampan.doors.cri.router import Router
 
 log = logging.getLogger(__name__)
 
