@@ -237,7 +237,7 @@ def test_the_kubelet_tells_what_pods_use(cluster: Cluster) -> None:
         words = [line.split() for line in lines.splitlines() if label in line]
         return {word[0].partition("{")[0]: float(word[1]) for word in words}
 
-    until(lambda: usage().get("container_memory_working_set_bytes", 0) > 1 << 20, MINUTE)
+    until(lambda: usage().get("container_memory_working_set_bytes", 0) > 0, MINUTE)
     assert usage()["container_cpu_usage_seconds_total"] > 0
     raw = cluster.kubectl.ok("get", "--raw", "/api/v1/nodes/sampan-node/proxy/stats/summary")
     stats = next(item for item in json.loads(raw)["pods"] if item["podRef"]["name"] == "used")
@@ -346,6 +346,27 @@ def test_init_containers_go_first(cluster: Cluster) -> None:
     assert ended(cluster, "steps")["exitCode"] == 0
     assert cluster.kubectl.ok("logs", "steps").strip() == "written before"
     cluster.kubectl.ok("delete", "pod", "steps")
+
+
+def test_many_pods_at_once(cluster: Cluster) -> None:
+    template = pod("many", container(WEB))
+    cluster.apply(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "many"},
+            "spec": {
+                "replicas": 20,
+                "selector": {"matchLabels": {"app": "many"}},
+                "template": {"metadata": template["metadata"] | {"name": None}, "spec": template["spec"]},
+            },
+        }
+    )
+    done = cluster.kubectl("rollout", "status", "deployment/many", "--timeout=80s")
+    assert done.returncode == 0, cluster.kubectl("get", "events").stdout[-3000:]
+    restarts = "jsonpath={.items[*].status.containerStatuses[*].restartCount}"
+    assert cluster.kubectl.ok("get", "pods", "-l", "app=many", "-o", restarts).split() == ["0"] * 20
+    cluster.kubectl.ok("delete", "deployment", "many")
 
 
 def test_a_pod_that_hears_nothing_ends_in_its_grace_period(cluster: Cluster) -> None:
