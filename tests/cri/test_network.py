@@ -354,6 +354,14 @@ def test_F10_a_damaged_record_is_told_and_the_present_network_is_tried(host, dam
     assert host.leases() == []
 
 
+def test_a_pod_in_the_hosts_network_has_no_address_of_its_own(host):
+    host.bridge()
+    pod = host.pod().replace(spaces={})
+    assert host.network.attach(pod) == []
+    host.network.detach(pod)
+    assert host.calls() == []
+
+
 def test_a_pod_without_a_folder_is_nowhere_attached(host):
     host.bridge()
     pod = host.pod()

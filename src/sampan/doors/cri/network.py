@@ -50,11 +50,13 @@ class Network:
     def attach(self, pod: Pod) -> list[str]:
         """Connects a pod's network namespace; its addresses, the first one first, those of IPv4 before others.
 
-        What was done of an attachment that fails is undone.
+        A pod in the host's network has none of its own. What was done of an attachment that fails is undone.
 
         Raises:
             NotFound: there is no network, or no such plugin. SampanError: what a plugin says went wrong.
         """
+        if not pod.netns:
+            return []
         attachment = _attachment(cni.load(self._conf_dir), pod)
         with self._locked(pod.id) as lock:
             if os.path.lexists(self._record(pod.id)):
@@ -81,6 +83,8 @@ class Network:
         Raises:
             SampanError: what a plugin says went wrong; the others have done their part, and this can be called again.
         """
+        if not pod.netns:
+            return
         try:
             with self._locked(pod.id) as lock:
                 self._undo(pod, lock)
