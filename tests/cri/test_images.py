@@ -41,6 +41,9 @@ from sampan.testing import tars
 from sampan.testing.registry import Fault, Registry
 from sampan.testing.stored import put_index
 
+from ..container.conftest import TOOLBOX
+from .conftest import PodWorld
+
 MODULE = b"\0asm\x01\0\0\0"
 FAST = Patience(
     connect=2.0, stall=0.3, answer=1.0, deadline=10.0, attempts=2, pause=0.001, longest_pause=0.01
@@ -469,3 +472,38 @@ class TestForContainers:
         assert resolve(images, f"{registry.host}/team/app:v1").entrypoint == ["/app.wasm"]
         with pytest.raises(SampanError):
             resolve(images, f"{registry.host}/team/none:v1")
+
+
+def test_an_image_as_a_volume_is_brought_here_like_a_containers_own(
+    world: PodWorld, registry: Registry
+) -> None:
+    layer = tars.archive(tars.file("toolbox.wasm", TOOLBOX.read_bytes()))
+    stored = registry.add_blob("tool", layer, OCI_LAYER)
+    document = {
+        "os": "wasip1",
+        "architecture": "wasm",
+        "rootfs": {"type": "layers", "diff_ids": [stored.digest]},
+    }
+    config = registry.add_blob("tool", dumps(document), OCI_CONFIG)
+    registry.add_manifest("tool", "v1", dumps(Manifest(2, config, [stored], OCI_MANIFEST)))
+    add(registry, "team/volume", content=b"\0\x02\x01v")
+    images = Images(world.roots, hosts="", env={}, patience=FAST)
+    world.images = images  # type: ignore[assignment]
+    world.restart()
+    pod = world.run_pod()
+    elsewhere = api.ImageSpec(
+        image="sha256:" + "1" * 64, user_specified_image=f"{registry.host}/team/volume:v1"
+    )
+    container = world.start_new(
+        pod,
+        "ls",
+        "/volume",
+        command=["/toolbox.wasm"],
+        image=api.ImageSpec(image=f"{registry.host}/tool:v1"),
+        mounts=[api.Mount(container_path="/volume", image=elsewhere)],
+    )
+    assert world.ended(container).exit_code == 0
+    assert world.output(world.runtime.container(container)).split() == [b"app.wasm"]
+    for image in listed(images):
+        remove(images, image.id)
+    assert len(images.snapshots.all()) == 2  # both are in use

@@ -123,7 +123,8 @@ class PodContainers:
         name = container_name(pod.id, config.metadata)
         with self.index.reserved(name, container_id), self._images.hold():
             image = self._images.resolve_for_container(config.image)
-            container, spec = self._make_container(pod, config, image, container_id, self._roots)
+            settled = self._with_images(config)
+            container, spec = self._make_container(pod, settled, image, container_id, self._roots)
             container.log_path, container.log_folder = log_path_of(pod, config), pod.log_directory
             record = self._record(pod, config, image, container, spec)
             with known_pod.lock:  # who removes the sandbox takes this container with it, or there is none
@@ -132,6 +133,14 @@ class PodContainers:
                 self.index.add(container_id, name, KnownContainer(record, entry))
         publish_container(self._roots, container, "create")
         return api.CreateContainerResponse(container_id=container_id)
+
+    def _with_images(self, config: api.ContainerConfig) -> api.ContainerConfig:
+        """The config with the images of its mounts brought here, and named by our ids: others have other ones."""
+        settled = api.ContainerConfig.FromString(config.SerializeToString())
+        for mount in settled.mounts:
+            if mount.image.image:
+                mount.image.image = self._images.resolve_for_container(mount.image).id
+        return settled
 
     def _record(
         self, pod: Pod, config: api.ContainerConfig, image: ImageForPod, container: Container, spec: Spec
