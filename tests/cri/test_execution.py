@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -42,7 +43,8 @@ class Finder:
         return self._world.containers.find(container_id)
 
     def has_stdin_once(self, container_id: str) -> bool:
-        return self._world.runtime.has_stdin_once(container_id)
+        known = self._world.runtime.has_container(container_id)
+        return not known or self._world.runtime.has_stdin_once(container_id)
 
     def netns(self, pod_id: str) -> str:
         return self._world.runtime.netns(pod_id)
@@ -63,21 +65,31 @@ def boat(world: PodWorld) -> str:
 
 
 @pytest.fixture
-def linux(world: PodWorld) -> str:
-    """The id of a Linux container that sleeps."""
+def linux_of(world: PodWorld) -> Callable[..., Entry]:
+    """Starts containers of Linux programs."""
     rootfs = Path(world.roots.data) / "linux-rootfs"
     (rootfs / "bin").mkdir(parents=True)
     assert BUSYBOX is not None
     shutil.copy(BUSYBOX, rootfs / "bin" / "busybox")
-    for applet in ("sh", "sleep", "cut", "stty"):
+    for applet in ("sh", "sleep", "cat", "cut", "stty"):
         (rootfs / "bin" / applet).symlink_to("busybox")
-    process = Process(["/bin/sleep", "1000"], env=["PATH=/bin"])
-    entry = world.make(lower=rootfs, process=process, linux_runtime=RUNC)
-    spec = with_defaults(entry.spec, f"/sampan/{entry.container.id}", [], host_network=False)
-    world.containers.remove(entry.container.id)
-    entry = world.containers.create(entry.container, spec)
-    starting.start(entry, world.roots)
-    return str(entry.container.id)
+
+    def start(*command: str) -> Entry:
+        process = Process(list(command), env=["PATH=/bin"])
+        entry = world.make(lower=rootfs, process=process, linux_runtime=RUNC, keep_stdin=True)
+        spec = with_defaults(entry.spec, f"/sampan/{entry.container.id}", [], host_network=False)
+        world.containers.remove(entry.container.id)
+        entry = world.containers.create(entry.container, spec)
+        starting.start(entry, world.roots)
+        return entry
+
+    return start
+
+
+@pytest.fixture
+def linux(linux_of: Callable[..., Entry]) -> str:
+    """The id of a Linux container that sleeps."""
+    return str(linux_of("sleep", "1000").container.id)
 
 
 def executors() -> list[int]:
@@ -375,6 +387,39 @@ def test_a_client_that_breaks_off_ends_input_that_is_for_one(node, world):
     client.until(1, b"ahoy\n")
     client.close()
     assert world.ended(boat).exit_code == 0
+
+
+@needs_runc
+def test_W19_a_client_that_breaks_off_does_not_hold_up_a_container(node, linux_of):
+    """One that writes much before it reads what the client has left in its input."""
+    boat = linux_of(
+        "sh", "-c", "read go; i=0; while [ $i -lt 40000 ]; do echo $i; i=$((i+1)); done; cat >/dev/null"
+    )
+    client = Web(node.attach(attach_request(boat.container.id, stdin=True, stdout=True)))
+    client.send(0, b"go\n" + bytes(900_000))
+    client.until(1, b"1000\n")
+    client.close()
+    until(lambda: boat.exit() is not None)
+    assert boat.exit().code == 0
+
+
+def test_X3_without_descriptors_nothing_is_left_open(node, boat, monkeypatch):
+    made: list[int] = []
+
+    def pipe(flags: int) -> tuple[int, int]:
+        if made:
+            raise OSError(errno.EMFILE, "Too many open files")
+        made.extend(real(flags))
+        return made[0], made[1]
+
+    real = os.pipe2
+    monkeypatch.setattr(processes.os, "pipe2", pipe)
+    with pytest.raises(Exhausted, match="cannot start a process for the command"):
+        node.exec_sync(boat, [TOOL, "echo"], 0)
+    assert len(made) == 2
+    for fd in made:
+        with pytest.raises(OSError):
+            os.fstat(fd)
 
 
 def test_attach_to_a_terminal(node, world):

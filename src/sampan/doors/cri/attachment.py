@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-from typing import TYPE_CHECKING
+import os
+import socket
+from typing import TYPE_CHECKING, Any
 
 from sampan.container import control
 from sampan.core.errors import Unavailable
@@ -40,18 +41,18 @@ async def attach(entry: Entry, streams: Streams, *, stdin_once: bool) -> int:
                 f"container {entry.container.name} takes nobody who attaches",
                 fix="too many are attached to it",
             )
-        inputs = [asyncio.create_task(_pass_sizes_on(packets, streams))]
+        sizes = asyncio.create_task(_pass_sizes_on(packets, streams))
+        typing = None
         if streams.stdin is not None and entry.container.keep_stdin:
-            inputs.append(asyncio.create_task(_type(packets, streams.stdin, ends=stdin_once)))
+            typing = asyncio.create_task(_type(packets, streams.stdin, ends=stdin_once))
         elif streams.stdin is not None:
             streams.stdin.ignore_input()
         try:
             await _show(packets, streams)
         finally:
-            for task in inputs:
-                task.cancel()
-            await asyncio.gather(*inputs, return_exceptions=True)
-            logging.debug("a client has left container %s", entry.container.name)
+            await _cancel(sizes, *([typing] if typing else []))
+            if stdin_once and typing is not None and typing.cancelled():  # the client broke off
+                await _end_input(packets)
     return 0
 
 
@@ -65,15 +66,40 @@ async def _show(packets: Descriptor, streams: Streams) -> None:
 
 
 async def _type(packets: Descriptor, stdin: Stream, *, ends: bool) -> None:
-    """Passes input on until its end; a client that breaks off ends it, too."""
+    """Passes input on until its end."""
+    while data := await stdin.read():
+        for at in range(0, len(data), control.MAX_DATA):
+            if not await packets.write(control.STDIN + data[at : at + control.MAX_DATA]):
+                stdin.ignore_input()
+                return
+    if ends:
+        await packets.write(control.STDIN_END)
+
+
+async def _end_input(packets: Descriptor) -> None:
+    """Ends a container's input when it has taken the rest of it, and waits for that.
+
+    Its output is dropped meanwhile: who has gone must not hold up a container that writes before it reads. To close a
+    socket with output left in it would throw away what it has not yet taken.
+    """
+
+    async def end() -> None:
+        await packets.write(control.STDIN_END)
+        with socket.socket(fileno=os.dup(packets.fd)) as connection:
+            connection.shutdown(socket.SHUT_WR)
+
+    ending = asyncio.create_task(end())
     try:
-        while data := await stdin.read():
-            for at in range(0, len(data), control.MAX_DATA):
-                if not await packets.write(control.STDIN + data[at : at + control.MAX_DATA]):
-                    return
+        while await packets.read():  # until it has taken that, too, and hangs up
+            continue
     finally:
-        if ends:
-            await asyncio.shield(packets.write(control.STDIN_END))
+        await _cancel(ending)
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _pass_sizes_on(packets: Descriptor, streams: Streams) -> None:

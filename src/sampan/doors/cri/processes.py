@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,53 +144,64 @@ async def execute(
         NotFound: no such container, or no such program in it. Precondition: it does not run.
         SampanError: what else stopped it.
     """
+    wanted = [not terminal and is_wanted for is_wanted in (stdin, stdout, stderr)]
+    with ExitStack() as stack:
+        try:
+            executed = _start(roots, [container_id, *command], wanted, terminal=terminal)
+        except OSError as error:
+            raise from_os_error(error, "start a process for the command") from error
+        stack.push(executed.__exit__)
+        await executed.begin(terminal=terminal)
+        stack.pop_all()
+    return executed
+
+
+def _start(roots: Roots, words: list[str], wanted: list[bool], *, terminal: bool) -> Executed:
+    """Starts an executor, with pipes for the streams that are wanted."""
+    ends: list[int] = []  # two for each stream, ours first
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pipes: list[int] = []  # the reading end and the writing end of each
     try:
-        wanted = [not terminal and is_wanted for is_wanted in (stdin, stdout, stderr)]
-        for is_wanted in wanted:
-            pipes += os.pipe2(os.O_CLOEXEC) if is_wanted else (-1, -1)
-        given = [fd if fd >= 0 else subprocess.DEVNULL for fd in (pipes[0], pipes[3], pipes[5])]
-        words = [str(theirs.fileno()), "terminal" if terminal else "", container_id, *command]
-        process = _spawn(roots, words, given, theirs)
-        executed = Executed(process, ours)
-        for name, fd in (("stdin", pipes[1]), ("stdout", pipes[2]), ("stderr", pipes[4])):
-            if fd >= 0:
-                setattr(executed, name, Descriptor(fd))
-        pipes[1] = pipes[2] = pipes[4] = -1
+        for at, is_wanted in enumerate(wanted):
+            read, write = os.pipe2(os.O_CLOEXEC) if is_wanted else (-1, -1)
+            ends += (write, read) if at == 0 else (read, write)
+        executed = Executed(_spawn(roots, words, ends[1::2], theirs, terminal=terminal), ours)
     except BaseException:
+        for fd in ends[::2]:
+            _close(fd)
         ours.close()
         raise
     finally:
+        for fd in ends[1::2]:
+            _close(fd)
         theirs.close()
-        for fd in pipes:
-            if fd >= 0:
-                os.close(fd)
-    try:
-        await executed.begin(terminal=terminal)
-    except BaseException:
-        executed.__exit__()
-        raise
+    executed.stdin, executed.stdout, executed.stderr = (
+        Descriptor(fd) if fd >= 0 else None for fd in ends[::2]
+    )
     return executed
 
 
 def _spawn(
-    roots: Roots, words: list[str], descriptors: list[int], line: socket.socket
+    roots: Roots, words: list[str], ends: list[int], line: socket.socket, *, terminal: bool
 ) -> subprocess.Popen[bytes]:
+    stdin, stdout, stderr = (fd if fd >= 0 else subprocess.DEVNULL for fd in ends)
+    kind = "terminal" if terminal else ""
     try:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", PROGRAM, *words],
-            stdin=descriptors[0],
-            stdout=descriptors[1],
-            stderr=descriptors[2],
+            [sys.executable, "-I", "-S", PROGRAM, str(line.fileno()), kind, *words],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
             pass_fds=[line.fileno()],
             env={"SAMPAN_ROOT": roots.data, "SAMPAN_RUN_ROOT": roots.run},
             start_new_session=True,
         )
     except ValueError as error:
         raise Invalid(f"the command cannot be run: {error}") from error
-    except OSError as error:
-        raise from_os_error(error, "start a process for the command") from error
+
+
+def _close(fd: int) -> None:
+    if fd >= 0:
+        os.close(fd)
 
 
 async def _reap(process: subprocess.Popen[bytes]) -> None:

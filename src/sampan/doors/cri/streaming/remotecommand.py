@@ -177,6 +177,7 @@ async def _open(session: SpdySession, names: set[str]) -> dict[str, Stream] | No
                 streams[name] = stream
                 await session.accept(stream)
                 if streams.keys() == names:
+                    session.refuse_more()
                     return streams
     except TimeoutError:
         logging.warning("a client did not open its streams within %d seconds", OPENING_SECONDS)

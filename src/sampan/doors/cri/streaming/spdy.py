@@ -54,6 +54,7 @@ class SpdySession:
         self._room = Room()
         self._streams: dict[int, SpdyStream] = {}
         self._opened: asyncio.Queue[SpdyStream | None] = asyncio.Queue()
+        self._is_complete = False
 
     async def serve(self) -> None:
         """Takes what the client sends until it goes away, or speaks against the protocol."""
@@ -74,6 +75,10 @@ class SpdySession:
         """The streams as the client opens them, until it goes away. Each must be accepted or reset."""
         while (stream := await self._opened.get()) is not None:
             yield stream
+
+    def refuse_more(self) -> None:
+        """Gives back at once what the client opens from now on."""
+        self._is_complete = True
 
     async def accept(self, stream: SpdyStream) -> None:
         """Tells the client that a stream stands."""
@@ -105,7 +110,9 @@ class SpdySession:
         self._streams.pop(stream.number, None)
 
     def _take(self, event: spdy.Event) -> None:
-        if isinstance(event, spdy.Opened):
+        if isinstance(event, spdy.Opened) and self._is_complete:
+            self.protocol.reset(event.stream)
+        elif isinstance(event, spdy.Opened):
             stream = SpdyStream(event.stream, event.headers, self._room, self)
             self._streams[event.stream] = stream
             if event.ended:
