@@ -90,7 +90,8 @@ class Node:
         self._processes[name] = subprocess.Popen(command, env=self.env, stdout=log, stderr=log)
         log.close()
         client = Client(self.sockets[name])
-        client("Version", cri.VersionRequest(), cri.VersionResponse)
+        while not _answers(client):
+            time.sleep(0.002)
         client.close()
 
     def kill(self, name: str) -> None:
@@ -245,6 +246,14 @@ def _recover(node: Node, name: str) -> float:
     while node.list(name) < PODS:
         time.sleep(0.005)
     return (time.perf_counter() - begin) * 1000
+
+
+def _answers(client: Client) -> bool:
+    try:
+        client("Version", cri.VersionRequest(), cri.VersionResponse)
+    except grpc.RpcError:  # containerd takes calls before it is ready for them
+        return False
+    return True
 
 
 def _median(action: Callable[[], object]) -> float:

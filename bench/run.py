@@ -6,7 +6,7 @@ import sys
 
 HERE = pathlib.Path(__file__).parent
 
-for name in ("engine", "cpu", "start", "oci", "shim", "memory", "http"):
+for name in ("engine", "cpu", "start", "oci", "shim", "cri", "memory", "http"):
     print(f"\n== {name}")
     sys.stdout.flush()
     subprocess.run([sys.executable, HERE / f"{name}.py"], check=False)
