@@ -181,6 +181,9 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "wasmtime_component_func_type": (_P, _P, _P),
     "wasmtime_component_func_type_delete": (None, _P),
     "wasmtime_component_func_type_param_count": (c_size_t, _P),
+    "wasmtime_component_func_type_param_nth": (
+        c_bool, _P, c_size_t, POINTER(c_void_p), POINTER(c_size_t), _P,
+    ),
     "wasmtime_component_func_type_result": (c_bool, _P, _P),
     "wasmtime_component_valtype_delete": (None, _P),
     "wasmtime_component_func_call": (_P, _P, _P, _P, c_size_t, _P, c_size_t),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import Structure, byref, c_bool, c_size_t, c_uint8, c_uint64, c_void_p
+from ctypes import Structure, byref, c_size_t, c_uint64, c_void_p
 
 from sampan.core.errors import Precondition, Unimplemented
+from sampan.engine import component_values as values
+from sampan.engine import invocation
 from sampan.engine.binding import C, EngineError, Instance, check
 from sampan.engine.grants import Ending
 from sampan.engine.store import Store
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 COMMAND = "wasi:cli/run@0.2."
 HTTP = "wasi:http/incoming-handler@"
 SHOWN_EXPORTS = 10
-RESULT = 19  # wasmtime_component_valkind_t
 EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - compared, never bound
 
 
@@ -26,18 +27,6 @@ class _Function(Structure):
     """`wasmtime_component_func_t`."""
 
     _fields_ = [("_private", c_uint64 * 4)]
-
-
-class _Result(Structure):
-    """`wasmtime_component_valresult_t`."""
-
-    _fields_ = [("is_ok", c_bool), ("value", c_void_p), ("_rest", c_uint64)]
-
-
-class _Value(Structure):
-    """`wasmtime_component_val_t`, with the one alternative that is read."""
-
-    _fields_ = [("kind", c_uint8), ("result", _Result)]
 
 
 class Component:
@@ -74,9 +63,13 @@ class Component:
                 if refusal is not None:
                     raise refusal from error
                 return store.ending(error)
-            function, results = self._function(store.context, instance)
+            function, params, results = self._function(store.context, instance)
+            what = f"the function {self._path!r}"
+            arguments = values.Arguments(grants.args[1:], params, what)
             try:
-                return Ending(_call(store.context, function, results), "exited")
+                code, told = _call(store.context, function, arguments, results)
+                invocation.emit([told] if told else [])
+                return Ending(code, "exited")
             except EngineError as error:
                 return store.ending(error)
         finally:
@@ -87,36 +80,38 @@ class Component:
             C.wasmtime_component_export_index_delete(self._export)
         C.wasmtime_component_delete(self._code)
 
-    def _function(self, context: int, instance: Instance) -> tuple[_Function, int]:
-        """The entry in an instance, and how many results it has."""
+    def _function(self, context: int, instance: Instance) -> tuple[_Function, list[int], int]:
+        """The entry in an instance, the kinds of its parameters' types, and how many results it has."""
         function = _Function()
         if not C.wasmtime_component_instance_get_func(
             byref(instance), context, self._export, byref(function)
         ):
             raise Precondition(f"{self._path!r} of {self._name} is not a function", exit_code=126)
-        kind, result_type = C.wasmtime_component_func_type(byref(function), context), (c_uint64 * 2)()
-        params = C.wasmtime_component_func_type_param_count(kind)
-        results = int(C.wasmtime_component_func_type_result(kind, result_type))
+        kind, of_value = C.wasmtime_component_func_type(byref(function), context), values.Type()
+        params = []
+        for number in range(C.wasmtime_component_func_type_param_count(kind)):
+            text, size = c_void_p(), c_size_t()
+            C.wasmtime_component_func_type_param_nth(kind, number, byref(text), byref(size), byref(of_value))
+            params.append(int(of_value.kind))
+            C.wasmtime_component_valtype_delete(byref(of_value))
+        results = int(C.wasmtime_component_func_type_result(kind, byref(of_value)))
         if results:
-            C.wasmtime_component_valtype_delete(result_type)
+            C.wasmtime_component_valtype_delete(byref(of_value))
         C.wasmtime_component_func_type_delete(kind)
-        if params:
-            raise Precondition(
-                f"the function {self._path!r} of {self._name} takes {params} values",
-                fix="an entry takes none",
-                exit_code=126,
-            )
-        return function, results
+        return function, params, results
 
 
-def _call(context: int, function: _Function, results: int) -> int:
-    """Call a function without parameters: 1 when it returns an error, else 0."""
-    value = _Value()
-    check(C.wasmtime_component_func_call(byref(function), context, None, 0, byref(value), results))
-    failed = bool(results) and value.kind == RESULT and not value.result.is_ok
-    if results:
-        C.wasmtime_component_val_delete(byref(value))
-    return int(failed)
+def _call(context: int, function: _Function, arguments: values.Arguments, results: int) -> tuple[int, str]:
+    """Call a function: 1 when it returns an error, else 0; and what it returns, as text."""
+    value = values.Value()
+    given = arguments.values, arguments.count
+    check(C.wasmtime_component_func_call(byref(function), context, *given, byref(value), results))
+    if not results:
+        return 0, ""
+    failed = value.kind == values.RESULT and not value.of.result.is_ok
+    told = values.told(value)
+    C.wasmtime_component_val_delete(byref(value))
+    return int(failed), told
 
 
 def _whole_network(network: Network) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ctypes import byref, c_uint64, c_void_p
 
 from sampan.core.errors import Precondition
+from sampan.engine import invocation
 from sampan.engine.binding import (
     EXTERN_FUNC,
     I32,
@@ -21,6 +22,8 @@ from sampan.engine.store import Store, cause
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sampan.engine.grants import Grants, OnBind
     from sampan.engine.program import Engine
     from sampan.engine.sockets import Sockets
@@ -47,8 +50,8 @@ class Module:
         self._code = code
         self._linked = c_void_p()
         self._entry = entry or START
-        functions = _exported_functions(code)
-        self._returns = _check_entry(functions, self._entry, name)
+        functions = _exported_functions(code, (self._entry, INITIALIZE))
+        self._params, self._results = _check_entry(functions, self._entry, name)
         self._initializes = START not in functions and functions.get(INITIALIZE) == ((), ())
         self._sockets = _sockets(engine, code)
         linker = self._sockets.linker if self._sockets else engine.linker
@@ -59,6 +62,9 @@ class Module:
 
     def run(self, grants: Grants, on_bind: OnBind | None = None) -> Ending:
         """See `Program.run`."""
+        is_command = not self._params and self._results in ((), (I32,))
+        what = f"the function {self._entry!r}"
+        arguments = [] if not self._params else invocation.take(grants.args[1:], self._params, what)
         store = Store(self._engine, grants, network=False)
         if self._sockets:
             self._sockets.begin(store.number, grants.network, on_bind)
@@ -73,10 +79,13 @@ class Module:
             try:
                 if self._initializes:
                     _call(store.context, instance, INITIALIZE)
-                result = _call(store.context, instance, self._entry)
+                results = _call(store.context, instance, self._entry, arguments, len(self._results))
             except EngineError as error:
                 return store.ending(error)
-            return Ending(result & 0xFF if self._returns else 0, "exited")
+            if is_command:
+                return Ending(results[0] & 0xFF if results else 0, "exited")
+            invocation.emit([invocation.told(*pair) for pair in zip(results, self._results, strict=True)])
+            return Ending(0, "exited")
         finally:
             if self._sockets:
                 self._sockets.end(store.number)
@@ -94,33 +103,42 @@ class Module:
         return instance
 
 
-def _call(context: int, instance: Instance, name: str) -> int:
-    """Call an exported function without parameters; its first result, if it has one."""
+def _call(
+    context: int, instance: Instance, name: str, arguments: Sequence[int] = (), results: int = 0
+) -> list[int]:
+    """Call an exported function; the bits of its results."""
     function, inner, trap = Extern(), name.encode(), c_void_p()
     C.wasmtime_instance_export_get(context, byref(instance), inner, len(inner), byref(function))
-    values = (c_uint64 * 2)()
-    check(C.wasmtime_func_call_unchecked(context, byref(function.of.func), values, 1, byref(trap)), trap)
-    return int(values[0])
+    size = max(1, len(arguments), results)
+    values = (c_uint64 * (2 * size))()
+    values[: 2 * len(arguments) : 2] = list(arguments)
+    check(C.wasmtime_func_call_unchecked(context, byref(function.of.func), values, size, byref(trap)), trap)
+    return [int(values[2 * number]) for number in range(results)]
 
 
-def _check_entry(functions: dict[str, Type], entry: str, name: str) -> bool:
-    """Whether the entry returns an exit code."""
-    if entry not in functions:
+def _check_entry(functions: dict[str, Type | None], entry: str, name: str) -> Type:
+    """What the entry takes and returns."""
+    found = functions.get(entry)
+    if found is None:
         there = [f for f in functions if f != INITIALIZE][:SHOWN_EXPORTS]
         fix = (
             f"name one of its functions: FILE#{there[0]}" if there else "build it as a command, not a library"
         )
         has = ", ".join(there) or "none"
         raise Precondition(f"{name} exports no function {entry!r} (it has: {has})", fix=fix, exit_code=126)
-    params, results = functions[entry]
-    allowed = ((),) if entry == START else ((), (I32,))
-    if params or results not in allowed:
+    params, results = found
+    if entry == START and (params or results):
         raise Precondition(
             f"the function {entry!r} of {name} takes {len(params)} values and returns {len(results)}",
-            fix="an entry takes none, and returns nothing or one i32",
+            fix="it has to take and return nothing",
             exit_code=126,
         )
-    return bool(results)
+    if any(kind not in invocation.NAMES for kind in (*params, *results)):
+        raise Precondition(
+            f"the function {entry!r} of {name} takes or returns what is no number, so it cannot be called by words",
+            exit_code=126,
+        )
+    return params, results
 
 
 def _sockets(engine: Engine, code: int) -> Sockets | None:
@@ -150,17 +168,21 @@ def _imports_from_wasi(code: int) -> dict[str, str]:
     return functions
 
 
-def _exported_functions(code: int) -> dict[str, Type]:
+def _exported_functions(code: int, wanted: tuple[str, ...]) -> dict[str, Type | None]:
+    """The exported functions by name, with the types of those that are `wanted`: the C API aborts on a vector's."""
     exports = Vector()
     C.wasmtime_module_exports(code, byref(exports))
-    functions = {}
+    functions: dict[str, Type | None] = {}
     for i in range(exports.size):
         export = exports.data[i]
         kind = C.wasm_exporttype_type(export)
         if C.wasm_externtype_kind(kind) == EXTERN_FUNC:
-            function = C.wasm_externtype_as_functype_const(kind)
-            params, results = C.wasm_functype_params(function), C.wasm_functype_results(function)
-            functions[read_name(C.wasm_exporttype_name(export))] = _kinds(params[0]), _kinds(results[0])
+            name = read_name(C.wasm_exporttype_name(export))
+            functions[name] = None
+            if name in wanted:
+                function = C.wasm_externtype_as_functype_const(kind)
+                params, results = C.wasm_functype_params(function), C.wasm_functype_results(function)
+                functions[name] = _kinds(params[0]), _kinds(results[0])
     C.wasm_exporttype_vec_delete(byref(exports))
     return functions
 
