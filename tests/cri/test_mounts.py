@@ -85,7 +85,8 @@ def test_in_the_hosts_network_a_pod_has_the_hosts_names(tmp_path: Path) -> None:
         ({"container_path": "/a", "host_path": "/x", "propagation": 9}, "propagation"),
         ({"container_path": "/a", "host_path": "/x", "recursive_read_only": True}, "recursive_read_only"),
         (
-            {"container_path": "/a", "host_path": "/x", "recursive_read_only": True, "readonly": True, "propagation": 1},
+            {"container_path": "/a", "host_path": "/x", "recursive_read_only": True, "readonly": True}
+            | {"propagation": 1},
             "recursive_read_only",
         ),
         ({"container_path": "/a", "host_path": "/x", "image": {"image": "b"}}, "host_path"),

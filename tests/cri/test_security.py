@@ -14,7 +14,7 @@ from sampan.core.spec.runtime import Namespace, Seccomp, SyscallRule, User
 from sampan.doors.cri import security
 from sampan.doors.cri.api import runtime_pb2 as api
 
-from .messages import POD_ID, make_pod, make_roots, make_rootfs
+from .messages import POD_ID, make_pod, make_rootfs, make_roots
 
 if TYPE_CHECKING:
     from pathlib import Path
