@@ -87,7 +87,7 @@ def number(word: str, kind: str, what: str) -> float:
 def refusal(word: str, kind: str, what: str) -> Invalid:
     """The error of a word that is not of the type that a function takes."""
     of_module = kind in NAMES.values()
-    fix = "only a component's function takes text; a module's takes numbers" if of_module else ""
+    fix = "give a number: only a component's function takes text" if of_module else ""
     return Invalid(f"{what} takes {kind} there, and {word[:60]!r} is none", fix=fix, exit_code=126)
 
 
