@@ -203,6 +203,22 @@ def test_the_status_of_an_image_is_that_of_whoever_has_it(peers):
     assert list(front("ImageStatus", api.ImageStatusRequest()).image.repo_tags) == ["a"]
 
 
+@pytest.mark.parametrize("code", [NOT_FOUND, grpc.StatusCode.INTERNAL])
+@pytest.mark.parametrize(
+    "name", ["StopPodSandbox", "RemovePodSandbox", "StopContainer", "RemoveContainer", "RemoveImage"]
+)
+def test_K2_what_is_not_there_is_stopped_and_removed_whatever_the_runtime_behind_says(peers, name, code):
+    def fail(request, context):
+        context.abort(code, "there is no such thing")
+
+    request, empty = (getattr(api, f"{name}{side}") for side in ("Request", "Response"))
+    front = peers.front(peers.behind(**{name: fail}).address, RemoveImage=always(api.RemoveImageResponse()))
+    if code is NOT_FOUND:
+        assert front(name, request()) == empty()
+    else:
+        assert refusal(lambda: front(name, request())) == (code, "there is no such thing")
+
+
 def test_an_image_that_only_we_have_is_pulled_by_the_runtime_behind(peers):
     pulled = []
 

@@ -82,8 +82,9 @@ class CriNode(Node):
         """Starts our server; one that was killed comes back to what it left."""
         command = ("cri", "--listen", self.socket, "--upstream", self.upstream, "--log-level", "debug")
         network = ("--cni-conf-dir", f"{self.folder}/cni", "--cni-bin-dir", PLUGINS)
+        hosts = ("--hosts-dir", str(self._hosts or "/none"))
         self.server = Daemon(
-            self.folder / "cri", [f"{self.folder}/bin/sampan", *command, *network, *options], self.env
+            self.folder / "cri", [f"{self.folder}/bin/sampan", *command, *network, *hosts, *options], self.env
         )
         self.server.wait_for(lambda: self.crictl("version").returncode == 0)
 

@@ -92,3 +92,4 @@ def test_what_containerd_alone_passes_it_passes_through_our_socket(node):
     print(f"alone {_counts(alone)}; through our socket {_counts(through)}")  # for who runs it by hand
     assert len(passed(alone)) >= (80 if FULL else 15)
     assert sorted(passed(alone) - passed(through)) == []
+    assert {name for name, state in through.items() if "Idempotence" in name and state != "passed"} == set()

@@ -29,6 +29,11 @@ from sampan.doors.cri.upstream import Answer, Upstream
 
 log = logging.getLogger(__name__)
 
+NO_ERROR = frozenset(
+    {"StopPodSandbox", "RemovePodSandbox", "StopContainer", "RemoveContainer", "RemoveImage"}
+)
+"""Calls that must not fail where there is nothing to be stopped or removed, as CRI has it; containerd 1.6 does."""
+
 Local = Callable[[Any, grpc.ServicerContext], Any]
 """A call as we answer it: a message and its context to a message, or to an iterator of them."""
 
@@ -76,18 +81,12 @@ class Router:
             SampanError: we do.
             DecodeError: it is no such message.
         """
-        request = self._parsed(name, raw)
-        if name in self._special:
-            return self._special[name](request, raw, context)
-        if name.startswith("List") or name == "ImageFsInfo":
-            return self._list(name, request, raw, context)
-        if self._is_ours(name, request):
-            answer: Message = self._ours(name, request, context)
-            return answer.SerializeToString()
-        assert self._upstream is not None
-        if name == "CreateContainer":
-            return create_behind(self._upstream, request, raw, context)
-        return self._upstream.call(full_name(name), raw, context)
+        try:
+            return self._answer(name, self._parsed(name, raw), raw, context)
+        except Refused as refusal:
+            if name in NO_ERROR and refusal.code is grpc.StatusCode.NOT_FOUND:
+                return b""
+            raise
 
     def stream(self, name: str, raw: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         """The answers to a call with many; raises as `answer` does."""
@@ -107,6 +106,19 @@ class Router:
         if self._upstream is None:
             raise Unimplemented(f"there is no call {method}")
         return self._upstream.stream(method, requests, context)
+
+    def _answer(self, name: str, request: Any, raw: bytes, context: grpc.ServicerContext) -> bytes:
+        if name in self._special:
+            return self._special[name](request, raw, context)
+        if name.startswith("List") or name == "ImageFsInfo":
+            return self._list(name, request, raw, context)
+        if self._is_ours(name, request):
+            answer: Message = self._ours(name, request, context)
+            return answer.SerializeToString()
+        assert self._upstream is not None
+        if name == "CreateContainer":
+            return create_behind(self._upstream, request, raw, context)
+        return self._upstream.call(full_name(name), raw, context)
 
     def _parsed(self, name: str, raw: bytes) -> Any:
         return GetMessageClass(METHODS[name].input_type).FromString(raw)
