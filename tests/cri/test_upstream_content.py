@@ -68,9 +68,12 @@ class TestContainerd:
     def test_it_gets_the_name_that_the_upstream_has_where_its_user_named_none(
         self, containerd: Containerd, images: Images, tmp_path: Path
     ) -> None:
-        image_id = add(containerd, tmp_path)
+        name = "zebra.test/team/app:v1"  # behind `sha256:…` in containerd's list
+        image_id = add(containerd, tmp_path, name)
+        containerd.ctr("images", "rm", NAME)
         assert resolve(images, image_id) == image_id
-        assert list(images.store.names()) == [NAME]
+        assert list(images.store.names()) == [name]
+        containerd.ctr("images", "rm", name)
 
     def test_an_image_is_taken_by_its_name(
         self, containerd: Containerd, images: Images, tmp_path: Path

@@ -8,9 +8,10 @@ from __future__ import annotations
 from sampan.wire.protobuf import BYTES, INT64, STRING, Message, field, message, repeated
 
 NAMESPACE = "containerd-namespace"
-GET_IMAGE = "/containerd.services.images.v1.Images/Get"
-LIST_IMAGES = "/containerd.services.images.v1.Images/List"
-READ_CONTENT = "/containerd.services.content.v1.Content/Read"
+SERVICES = "/containerd.services."  # before each method
+GET_IMAGE = "images.v1.Images/Get"
+LIST_IMAGES = "images.v1.Images/List"
+READ_CONTENT = "content.v1.Content/Read"
 
 
 class GetImageRequest(Message):

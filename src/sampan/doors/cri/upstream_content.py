@@ -10,8 +10,8 @@ import grpc
 
 from sampan.core.digest import parse_digest
 from sampan.core.errors import Internal, Invalid, NotFound, SampanError, Unavailable, Unimplemented, printable
-from sampan.core.reference import parse_reference
 from sampan.core.spec.image import Descriptor
+from sampan.doors.cri.image_names import pulled_name
 from sampan.image.manifests import resolve_manifest
 from sampan.wire import containerd
 
@@ -110,7 +110,7 @@ class UpstreamContent:
         listed = self._call(containerd.LIST_IMAGES, request, containerd.ListImagesResponse, target.digest)
         for image in listed.images:
             try:
-                return str(parse_reference(image.name).tagged())
+                return str(pulled_name(image.name))
             except Invalid:  # an id
                 continue
         raise NotFound(f"containerd has no name for the image {target.digest}")
@@ -121,7 +121,7 @@ class UpstreamContent:
 
     def _stream(self, digest: str) -> Iterator[bytes]:
         read: grpc.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(
-            containerd.READ_CONTENT
+            f"{containerd.SERVICES}{containerd.READ_CONTENT}"
         )
         request = containerd.ReadContentRequest(digest).encode()
         try:
@@ -131,7 +131,9 @@ class UpstreamContent:
             raise _refusal(error, f"the content {digest}") from error
 
     def _call(self, method: str, request: Message, response: type[M], what: str) -> M:
-        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(method)
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
+            f"{containerd.SERVICES}{method}"
+        )
         try:
             return response.decode(call(request.encode(), timeout=SECONDS, metadata=self._metadata))
         except grpc.RpcError as error:

@@ -19,7 +19,8 @@ from sampan.core.errors import (
 from sampan.core.spec.image import Descriptor
 from sampan.doors.shim import layers_grpc
 from sampan.doors.shim.messages import Pair
-from sampan.wire.protobuf import BYTES, INT64, STRING, Message, field, message, repeated
+from sampan.wire import containerd as wire
+from sampan.wire.protobuf import STRING, Message, field, message, repeated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,10 +34,8 @@ _KINDS: dict[int, type[SampanError]] = {
 }
 
 
-class Request(Message):
-    """Of Containers.Get and of Images.Get."""
-
-    name: str = field(1, STRING)
+class GetContainerRequest(Message):
+    id: str = field(1, STRING)
 
 
 class Container(Message):
@@ -45,28 +44,6 @@ class Container(Message):
 
 class ContainerResponse(Message):
     container: Container | None = field(1, message(Container))
-
-
-class Target(Message):
-    media_type: str = field(1, STRING)
-    digest: str = field(2, STRING)
-    size: int = field(3, INT64)
-
-
-class Image(Message):
-    target: Target | None = field(3, message(Target))
-
-
-class ImageResponse(Message):
-    image: Image | None = field(1, message(Image))
-
-
-class ReadRequest(Message):
-    digest: str = field(1, STRING)
-
-
-class ReadResponse(Message):
-    data: bytes = field(2, BYTES)
 
 
 class PluginsRequest(Message):
@@ -91,7 +68,7 @@ class Containerd:
     def __init__(self, address: str, namespace: str) -> None:
         self.address = address.removeprefix("unix://")
         self.namespace = namespace
-        self._metadata = {"containerd-namespace": namespace}
+        self._metadata = {wire.NAMESPACE: namespace}
         try:
             self._channel = layers_grpc.Channel(self.address, SECONDS)
         except OSError as error:
@@ -110,7 +87,7 @@ class Containerd:
             NotFound: there is no such container. Unavailable: containerd does not answer.
         """
         what = f"the container {container_id} in the namespace {self.namespace}"
-        answer = self._call("containers.v1.Containers/Get", Request(container_id), what)
+        answer = self._call("containers.v1.Containers/Get", GetContainerRequest(container_id), what)
         container = ContainerResponse.decode(answer).container
         return container.image if container is not None else ""
 
@@ -121,7 +98,8 @@ class Containerd:
             NotFound: the image is no longer there. Unavailable: containerd does not answer.
         """
         what = f"the image {image} in the namespace {self.namespace}"
-        found = ImageResponse.decode(self._call("images.v1.Images/Get", Request(image), what)).image
+        answer = self._call(wire.GET_IMAGE, wire.GetImageRequest(image), what)
+        found = wire.GetImageResponse.decode(answer).image
         if found is None or found.target is None:
             raise Internal(f"containerd's answer has no target of {what}")
         return Descriptor(found.target.media_type, found.target.digest, found.target.size)
@@ -139,8 +117,9 @@ class Containerd:
         Raises:
             NotFound: containerd does not have it. Unavailable: it does not answer.
         """
-        for piece in self._messages("content.v1.Content/Read", ReadRequest(digest), f"the content {digest}"):
-            yield ReadResponse.decode(piece).data
+        request = wire.ReadContentRequest(digest)
+        for piece in self._messages(wire.READ_CONTENT, request, f"the content {digest}"):
+            yield wire.ReadContentResponse.decode(piece).data
 
     def _call(self, method: str, request: Message, what: str) -> bytes:
         answer = list(self._messages(method, request, what))
@@ -150,7 +129,7 @@ class Containerd:
 
     def _messages(self, method: str, request: Message, what: str) -> Iterator[bytes]:
         try:
-            yield from self._channel.call(f"/containerd.services.{method}", request.encode(), self._metadata)
+            yield from self._channel.call(f"{wire.SERVICES}{method}", request.encode(), self._metadata)
         except layers_grpc.Refused as error:
             raise self._failure(error, what) from error
         except OSError as error:
