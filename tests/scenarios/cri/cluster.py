@@ -1,7 +1,6 @@
 """A Kubernetes of one node: Debian's etcd and containerd, the control plane and kubelet that `tests.tools` builds.
 
-All of it runs in an enclosure and ends by pid. The kubelet talks to `sampan cri`, or to containerd itself: what passes
-there must pass with us.
+All of it runs in an enclosure and ends by pid. The kubelet talks to `sampan cri`, which has containerd behind it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,8 @@ from .enclosure import Enclosure
 ROOT = Path(__file__).parents[3]
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 PROGRAMS = (
-    "etcd", "containerd", "runc", "busybox", "ip", "docker-registry", "skopeo", "nsenter", f"{PLUGINS}/bridge"
+    "etcd", "containerd", "runc", "busybox", "docker-registry", "skopeo", "ip", "iptables", "nsenter", "unshare",
+    f"{PLUGINS}/bridge", f"{PLUGINS}/portmap",
 )  # fmt: skip
 HANDLERS = ("wasm", "wasmrun", "wasmedge", "wasmtime", "crun")
 READY = '{.status.conditions[?(@.type=="Ready")].status}'
@@ -39,17 +39,17 @@ class Cluster:
         kubectl: the command line tool. enclosure: where all runs. data, run: the roots of `sampan cri`.
     """
 
-    def __init__(self, folder: Path, *, sampan: bool = True) -> None:
+    def __init__(self, folder: Path) -> None:
         """
         Args:
-            folder: a short path: those of sockets are bounded. sampan: whether the kubelet's runtime is ours.
+            folder: a short path: those of sockets are bounded.
         """
         programs = tools.tool("kubernetes")
         assert programs is not None
-        self.folder, self._programs, self._sampan = folder, programs, sampan
+        self.folder, self._programs = folder, programs
         self.data, self.run = folder / "sampan", folder / "run"
         self.upstream = f"unix://{folder}/containerd.sock"
-        self.endpoint = f"unix://{folder}/sampan.sock" if sampan else self.upstream
+        self.endpoint = f"unix://{folder}/sampan.sock"
         self._daemons: dict[str, Daemon] = {}
         credentials.write(folder)
         configuration.network(folder)
@@ -72,8 +72,7 @@ class Cluster:
         self._begin_program("kube-controller-manager", *configuration.controllers(folder))
         self._begin_program("kube-scheduler", *configuration.scheduler(folder))
         self.begin_containerd()
-        if self._sampan:
-            self.begin_sampan()
+        self.begin_sampan()
         self._begin_program("kubelet", *configuration.kubelet(folder, self.endpoint, self.enclosure.name))
         until(lambda: self.kubectl("get", "node", NODE, "-o", f"jsonpath={READY}").stdout == "True", 60)
         until(lambda: self.kubectl("get", "serviceaccount", "default").returncode == 0, 60)

@@ -15,12 +15,19 @@ LABELS = "app=wasmrun,wasm=wasmtime"  # what the manifests' RuntimeClasses selec
 
 
 def network(folder: Path) -> None:
-    """A bridge for pods."""
+    """A bridge for pods, and ports of the node that lead to them."""
     address = {"type": "host-local", "dataDir": f"{folder}/ipam", "ranges": [[{"subnet": "10.213.0.0/16"}]]}
-    plugin = {"type": "bridge", "bridge": "cni0", "isDefaultGateway": True, "ipam": address}
+    bridge = {
+        "type": "bridge",
+        "bridge": "cni0",
+        "isDefaultGateway": True,
+        "hairpinMode": True,
+        "ipam": address,
+    }
+    ports = {"type": "portmap", "capabilities": {"portMappings": True}}
     (folder / "cni").mkdir()
     (folder / "cni" / "10-pods.conflist").write_text(
-        json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": [plugin]})
+        json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge, ports]})
     )
 
 

@@ -21,6 +21,7 @@ from tests.scenarios.shim.pods.node import BUSYBOX, DEMO, NGINX, WEB
 from tests.scenarios.shim.pods.node import TOOL as DEMO_TOOL
 
 from .cluster import PROGRAMS, Cluster
+from .configuration import ADDRESS
 from .images import images
 
 MANIFESTS = Path(__file__).parent / "manifests"
@@ -310,6 +311,79 @@ def test_volumes_of_all_kinds_are_read(cluster: Cluster) -> None:
     assert {"KEY=configured", f"ADDRESS={address}", "HOSTNAME=volumes"} <= set(environment)
     assert cluster.kubectl("exec", "volumes", "--", TOOL, "write", "/etc/secret/key", "no").returncode != 0
     cluster.kubectl.ok("delete", "pod", "volumes")
+
+
+def test_a_pod_on_the_network_of_its_node(cluster: Cluster) -> None:
+    cluster.apply(pod("host", container(WEB), hostNetwork=True))
+    assert ready(cluster, "host")["status"]["podIP"] == ADDRESS
+    assert serves(lambda: cluster.fetch("http://127.0.0.1:8080/")) == HELLO
+    cluster.kubectl.ok("delete", "pod", "host")
+
+
+def test_a_port_of_the_node_leads_to_a_pod(cluster: Cluster) -> None:
+    cluster.apply(pod("published", container(WEB, ports=[{"containerPort": 8080, "hostPort": 30080}])))
+    ready(cluster, "published")
+    assert serves(lambda: cluster.fetch(f"http://{ADDRESS}:30080/")) == HELLO
+    cluster.kubectl.ok("delete", "pod", "published")
+    assert cluster.fetch(f"http://{ADDRESS}:30080/") == ""
+
+
+def test_what_the_security_context_forbids(cluster: Cluster) -> None:
+    mounts = {"volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}]}
+    context = {"securityContext": {"readOnlyRootFilesystem": True, "runAsUser": 1000, "runAsNonRoot": True}}
+    cluster.apply(
+        pod(
+            "strict",
+            container(WEB, **mounts, **context),
+            securityContext={"fsGroup": 2000, "seccompProfile": {"type": "RuntimeDefault"}},
+            volumes=[{"name": "scratch", "emptyDir": {}}],
+        )
+    )
+    ready(cluster, "strict")
+
+    def write(path: str) -> bool:
+        return cluster.kubectl("exec", "strict", "--", TOOL, "write", path, "x").returncode == 0
+
+    assert write("/scratch/file") and not write("/file")
+    cluster.kubectl.ok("delete", "pod", "strict")
+
+
+def test_hooks_run_at_the_start_and_before_the_end(cluster: Cluster) -> None:
+    def note(text: str) -> dict[str, Any]:
+        return {"exec": {"command": [TOOL, "write", f"/notes/{text}", text]}}
+
+    mount = {"volumeMounts": [{"name": "notes", "mountPath": "/notes"}]}
+    hooks = {"lifecycle": {"postStart": note("begun"), "preStop": note("ending")}}
+    cluster.apply(
+        pod(
+            "hooked",
+            container(WEB, **mount, **hooks),
+            tool("tick", "100000", "1000", name="other", **mount),
+            volumes=[
+                {
+                    "name": "notes",
+                    "hostPath": {"path": str(cluster.folder / "notes"), "type": "DirectoryOrCreate"},
+                }
+            ],
+        )
+    )
+    ready(cluster, "hooked")
+    notes = cluster.folder / "notes"
+    assert [path.name for path in notes.iterdir()] == ["begun"]
+    cluster.kubectl.ok("delete", "pod", "hooked")
+    assert sorted(path.name for path in notes.iterdir()) == ["begun", "ending"]
+
+
+def test_a_pod_of_ours_is_looked_at_with_linux_tools(cluster: Cluster) -> None:
+    """`kubectl debug`: a Linux container joins a pod that runs."""
+    cluster.apply(pod("odd", container(WEB)))
+    ready(cluster, "odd")
+    words = ("--", *BUSYBOX, "wget", "-qO-", "127.0.0.1:8080")
+    cluster.kubectl.ok(
+        "debug", "odd", f"--image={NGINX}", "--image-pull-policy=IfNotPresent", "-c", "doctor", *words
+    )
+    assert until(lambda: cluster.kubectl("logs", "odd", "-c", "doctor").stdout, MINUTE) == HELLO
+    cluster.kubectl.ok("delete", "pod", "odd")
 
 
 def test_a_container_that_fails_is_started_again_ever_later(cluster: Cluster) -> None:
