@@ -233,3 +233,21 @@ def test_what_the_host_mounts_later_is_seen_where_it_propagates(
     (shared / "sub" / "late").write_text("")
     pid = world.runtime.container(container_id).running.pid  # type: ignore[union-attr]
     assert os.path.exists(f"/proc/{pid}/root/data/sub/late") == seen
+
+
+@NEEDS_ROOT
+def test_a_guest_can_leave_its_last_words_and_nothing_else_below_dev(world: PodWorld, tmp_path: Path) -> None:
+    (tmp_path / "words").write_text("")
+    pod_id = world.run_pod()
+
+    def write(place: str, source: Path | str, name: str) -> int:
+        wish = {"container_path": place, "host_path": str(source)}
+        container_id = world.start_new(pod_id, "write", place, "out of luck", name=name, mounts=[wish])
+        return world.ended(container_id).exit_code
+
+    assert write("/dev/termination-log", tmp_path / "words", "a") == 0
+    assert (tmp_path / "words").read_text() == "out of luck"
+    (tmp_path / "words").write_text("")
+    assert write("/dev/log", tmp_path / "words", "b") != 0
+    write("/dev/termination-log", "/dev/null", "c")  # a device is not made: it writes to a file of its own
+    assert (tmp_path / "words").read_text() == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
     from sampan.core.roots import Roots
     from sampan.core.spec.runtime import Spec
 
+    from .conftest import PodWorld
+
+BUSYBOX, RUNC = shutil.which("busybox"), shutil.which("runc")
+NEEDS_LINUX = pytest.mark.skipif(
+    os.geteuid() != 0 or not (RUNC and BUSYBOX), reason="needs root, runc and busybox"
+)
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 GREET = (
     b'(module (func (export "greet") (param i32) (result i32) (local.get 0)) (memory (export "memory") 1))'
@@ -351,6 +358,90 @@ def test_a_sandbox_that_could_have_no_container_is_refused(config: dict[str, obj
     with pytest.raises(Invalid, match=field):
         check_pod(api.PodSandboxConfig(**config))  # type: ignore[arg-type]
     check_pod(json_format.ParseDict(SANDBOX, api.PodSandboxConfig()))
+
+
+@pytest.fixture
+def busybox(world: PodWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PodWorld:
+    """A node whose only image is a Linux one."""
+    rootfs = tmp_path / "busybox"
+    (rootfs / "bin").mkdir(parents=True)
+    shutil.copy(str(BUSYBOX), rootfs / "bin" / "sh")
+    for name in ("cat", "grep", "hostname", "id", "mkdir", "sleep", "tail"):
+        os.link(rootfs / "bin" / "sh", rootfs / "bin" / name)
+    image = make_image(str(rootfs), ContainerConfig(entrypoint=["/bin/sh", "-c"]))
+    monkeypatch.setattr(world.images, "resolve_for_container", lambda spec: image)
+    return world
+
+
+def run_linux(
+    world: PodWorld, pod_id: str, script: str, name: str, **fields: object
+) -> tuple[api.ContainerStatus, str]:
+    """The end of a Linux container, and what it printed."""
+    container_id = world.start_new(pod_id, script, name=name, **fields)
+    status = world.ended(container_id)
+    lines = Path(status.log_path).read_text().splitlines()
+    return status, "".join(f"{line.split(' ', 3)[3]}\n" for line in lines)
+
+
+@NEEDS_LINUX
+def test_S15_linux_containers_share_what_the_pod_has(busybox: PodWorld) -> None:
+    world, pod_id = busybox, busybox.run_pod(hostname="crictl_host", dns_config={"servers": ["10.0.0.53"]})
+    said = run_linux(world, pod_id, "hostname; cat /etc/hostname /etc/resolv.conf; echo $HOSTNAME", "a")[1]
+    assert said == "crictl_host\ncrictl_host\nnameserver 10.0.0.53\ncrictl_host\n"
+    world.start_new(pod_id, "echo shared > /dev/shm/x; sleep 60", name="b")
+    script = "until cat /dev/shm/x 2>/dev/null; do sleep 0.02; done"
+    assert run_linux(world, pod_id, script, "c")[1] == "shared\n"
+
+
+@NEEDS_LINUX
+def test_S15_a_linux_container_is_held_by_its_security_context(busybox: PodWorld) -> None:
+    world, pod_id = busybox, busybox.run_pod()
+    context = {
+        "run_as_user": {"value": 1000},
+        "run_as_group": {"value": 7},
+        "supplemental_groups": [5],
+        "readonly_rootfs": True,
+        "no_new_privs": True,
+        "seccomp": {"profile_type": 0},
+        "capabilities": {"drop_capabilities": ["ALL"]},
+    }
+    script = "id; mkdir /new; grep -E 'CapBnd|NoNewPrivs|Seccomp:' /proc/self/status"
+    said = run_linux(world, pod_id, script, "a", linux={"security_context": context})[1]
+    assert "uid=1000 gid=7 groups=7,5" in said or "uid=1000 gid=7 groups=5" in said
+    assert "Read-only file system" in said
+    facts = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
+    assert (int(facts["CapBnd"], 16), facts["NoNewPrivs"], facts["Seccomp"]) == (0, "1", "2")
+
+
+@NEEDS_LINUX
+def test_S15_a_debugging_container_sees_its_target(busybox: PodWorld) -> None:
+    world, pod_id = busybox, busybox.run_pod()
+    target = world.start_new(pod_id, "exec sleep 4711", name="target")
+    options = {"pid": api.TARGET, "target_id": target}
+    said = run_linux(
+        world,
+        pod_id,
+        "cat /proc/1/cmdline",
+        "debug",
+        linux={"security_context": {"namespace_options": options}},
+    )[1]
+    assert "4711" in said
+
+
+@NEEDS_LINUX
+def test_F15_a_linux_container_in_a_pods_cgroup_that_runs_out_of_memory_is_told_as_such(
+    busybox: PodWorld,
+) -> None:
+    world = busybox
+    parent = f"sampan_test_oom-{os.getpid()}"
+    pod_id = world.run_pod(linux={"cgroup_parent": parent})
+    limits = {"resources": {"memory_limit_in_bytes": 24 << 20}}
+    status = run_linux(world, pod_id, "tail /dev/zero", "eater", linux=limits)[0]
+    assert (status.exit_code, status.reason) == (137, "OOMKilled")
+    world.remove_pod(pod_id)
+    assert not [
+        folder for folder in os.scandir("/sys/fs/cgroup") if os.path.exists(f"{folder.path}/{parent}")
+    ]
 
 
 TEXTS = st.one_of(

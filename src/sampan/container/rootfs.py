@@ -2,16 +2,16 @@
 
 All places in the root are resolved by `linux.paths` and used by descriptor, so that no link of an image, and
 nobody who shares its files, can send a mount elsewhere. proc, sysfs, devices and all that the spec mounts at or
-below /proc, /sys and /dev are not made, and what a bind brings along of them is covered: a guest that reaches
-`/proc/self/mem` rewrites its host process. Every mount is nosuid and nodev. The caller is in a mount namespace of
-its own.
+below /proc, /sys and /dev are not made (but for one file, `TERMINATION_LOG`), and what a bind brings along of them is
+covered: a guest that reaches `/proc/self/mem` rewrites its host process. Every mount is nosuid and nodev. The caller is
+in a mount namespace of its own.
 """
 
 from __future__ import annotations
 
 import os
 from errno import ENOENT, ENOTDIR
-from stat import S_ISDIR
+from stat import S_ISDIR, S_ISREG
 
 from sampan.container import covers
 from sampan.container.copyup import copy_up
@@ -22,6 +22,8 @@ from sampan.linux.mountoptions import NODEV, NOSUID, PROPAGATION, RECURSIVE, Mou
 
 MAX_MOUNTS = 4096
 HIDDEN = ("/proc", "/sys", "/dev")
+TERMINATION_LOG = "/dev/termination-log"
+"""Where Kubernetes lets a container write its last words: a file, and the one thing below /dev that a guest gets."""
 _HIDDEN_TOPS = tuple(f"{top}/" for top in HIDDEN)
 HIDDEN_TYPES = ("proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs")
 _FORCED = NOSUID | NODEV
@@ -190,7 +192,7 @@ def is_hidden(destination: str) -> bool:
 
 
 def _lies_hidden(cleaned: str) -> bool:
-    return f"{cleaned}/".startswith(_HIDDEN_TOPS)
+    return f"{cleaned}/".startswith(_HIDDEN_TOPS) and cleaned != TERMINATION_LOG
 
 
 def _bind(root: int, destination: str, mount: Mount, options: MountOptions, bundle: str) -> None:
@@ -198,7 +200,7 @@ def _bind(root: int, destination: str, mount: Mount, options: MountOptions, bund
     try:
         source = _open_source(mount.source, bundle)
         found = os.fstat(source)
-        if covers.is_kernels(source):
+        if covers.is_kernels(source) or (destination == TERMINATION_LOG and not S_ISREG(found.st_mode)):
             return
         tree = mounts.clone(source, options.recursive)
         _place(tree, root, destination, options, folder=S_ISDIR(found.st_mode))

@@ -245,7 +245,9 @@ def _use_host_paths(world: World, folder: str) -> None:
     if host:
         world.preopens.append(Preopen(host, "/", bool(container.lower) or _is_read_only(spec)))
     for mount in spec.mounts:
-        if mount.destination in RESOLVER_FILES or rootfs.is_hidden(mount.destination):
+        if mount.destination in (*RESOLVER_FILES, rootfs.TERMINATION_LOG) or rootfs.is_hidden(
+            mount.destination
+        ):
             continue
         if mount.type == "tmpfs":
             raise Unimplemented(f"no tmpfs can be had at {mount.destination} without a mount namespace")
