@@ -48,7 +48,10 @@ def test_the_runtime_behind_that_is_not_ready_is_told_beside_our_own_condition()
 def test_handlers_are_those_of_both_and_features_those_that_both_have():
     status = merging.status(node_status(["wasm"], True, ""), theirs(), "")
     assert [handler.name for handler in status.runtime_handlers] == ["wasm", ""]
-    assert status.runtime_handlers[0].features.user_namespaces
+    ours = api.RuntimeHandlerFeatures(
+        recursive_read_only_mounts=True
+    )  # and no user namespaces, which are refused
+    assert status.runtime_handlers[0].features == ours
     assert status.features == api.RuntimeFeatures(supplemental_groups_policy=True)
     assert dict(status.info) == {"config": "{}"}
 

@@ -16,7 +16,7 @@ def node_status(handlers: Iterable[str], is_ready: bool, trouble: str) -> api.St
     """
     network = api.RuntimeCondition(type=NETWORK_READY, status=is_ready, message=trouble)
     network.reason = "" if is_ready else "NetworkPluginNotReady"
-    features = api.RuntimeHandlerFeatures(recursive_read_only_mounts=True, user_namespaces=True)
+    features = api.RuntimeHandlerFeatures(recursive_read_only_mounts=True)
     return api.StatusResponse(
         status=api.RuntimeStatus(conditions=[api.RuntimeCondition(type=RUNTIME_READY, status=True), network]),
         runtime_handlers=[api.RuntimeHandler(name=name, features=features) for name in handlers],
