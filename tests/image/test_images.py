@@ -30,7 +30,7 @@ from sampan.core.spec.image import (
     Manifest,
     Platform,
 )
-from sampan.image.images import find_image, list_images, load_image, safe_title
+from sampan.image.images import chain_ids, find_image, list_images, load_image, safe_title
 from sampan.image.manifests import resolve_manifest
 from sampan.image.platforms import choose_platform, host_platform, parse_platform
 
@@ -468,3 +468,10 @@ def test_R26_values_that_could_only_do_harm(store, container_config):
     image = container(store, config_with(**container_config))
     with pytest.raises(Invalid):
         _ = image.config
+
+
+def test_an_image_that_cannot_be_run_has_no_root_filesystem_and_hides_no_other(store):
+    config = store.put(b"{}", "application/vnd.cncf.helm.config.v1+json")
+    manifest(store, config, [store.put(b"chart", "application/x-chart")], name="i.test/chart:1")
+    good = container(store, config_with())
+    assert chain_ids(store) == [good.chain_id]

@@ -294,3 +294,14 @@ def list_images(store: ContentStore, wanted: Platform | None = None) -> list[Ima
         except SampanError:
             continue
     return images
+
+
+def chain_ids(store: ContentStore) -> list[str]:
+    """What the root filesystems of all named images are named by; an image that cannot be run has none."""
+    found = []
+    for image in list_images(store):
+        try:
+            found.append(image.chain_id)
+        except SampanError:
+            continue
+    return found

@@ -26,7 +26,7 @@ def collect(context: Context, store: ContentStore) -> Collected:
     """
     from sampan.container.lowers import lowers
     from sampan.doors.cli.usage import disk_usage
-    from sampan.image.images import list_images
+    from sampan.image.images import chain_ids
     from sampan.image.snapshots import Snapshots
 
     snapshots = Snapshots(f"{context.roots.images}/snapshots")
@@ -35,7 +35,7 @@ def collect(context: Context, store: ContentStore) -> Collected:
     def in_use() -> list[str]:
         return [name.replace("-", ":", 1) for name in lowers(context.roots, snapshots.folder)]
 
-    removed = snapshots.prune([image.chain_id for image in list_images(store)], in_use)
+    removed = snapshots.prune(chain_ids(store), in_use)
     pruned = store.prune()
     return Collected(
         pruned.digests, removed, pruned.bytes + sum(sizes.get(chain_id, 0) for chain_id in removed)

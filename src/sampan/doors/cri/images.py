@@ -26,7 +26,7 @@ from sampan.doors.cri.image_documents import image_for_pod, image_message
 from sampan.doors.cri.image_names import is_id, names_of, pulled_name
 from sampan.doors.cri.measured import Measured
 from sampan.doors.cri.pulls import Pulls
-from sampan.image.images import Image, find_image, list_images
+from sampan.image.images import Image, chain_ids, find_image, list_images
 from sampan.image.registry.credentials import default_files
 from sampan.image.registry.settings import load_settings
 from sampan.image.registry.transfer import Registry
@@ -107,13 +107,8 @@ class Images:
         message = image_message(self._all_of(found), self.store.names(), self._pinned())
         info = {}
         if request.verbose:
-            document = {"chainID": found.chain_id, "imageSpec": found.config}
-            info["info"] = strictjson.dumps(document).decode()
+            info["info"] = strictjson.dumps({"imageSpec": found.config}).decode()
         return api.ImageStatusResponse(image=message, info=info)
-
-    def has(self, text: str) -> bool:
-        """Whether an image of this name or id is in our store."""
-        return self._find(text) is not None
 
     def image_fs_info(self, _: api.ImageFsInfoRequest) -> api.ImageFsInfoResponse:
         """What images take. Images and containers are in one filesystem, so both are told the same place."""
@@ -248,7 +243,7 @@ class Images:
         def in_use() -> list[str]:
             return [name.replace("-", ":", 1) for name in lowers(self.roots, self.snapshots.folder)]
 
-        self.snapshots.prune([image.chain_id for image in list_images(self.store)], in_use)
+        self.snapshots.prune(chain_ids(self.store), in_use)
         self.store.prune()
 
 
