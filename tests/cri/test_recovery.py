@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import signal
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sampan.container import podspaces
-from sampan.core.errors import DataLoss, Exists, SampanError
+from sampan.core.errors import DataLoss, Exhausted, Exists, SampanError
 from sampan.doors.cri.api import runtime_pb2 as api
 
 from .conftest import PodWorld
@@ -127,6 +129,53 @@ def cgroups_below_parent() -> Iterator[str]:
     for base, folders, _ in os.walk("/sys/fs/cgroup"):
         if base.endswith(f"/{PARENT}"):
             yield from (f"{base}/{folder}" for folder in folders)
+
+
+class FullDisk:
+    """Lets one call that makes a file or a folder in this process fail, the one of this number."""
+
+    def __init__(self, number: int, error: int) -> None:
+        self.left = number
+        self._error = error
+        self._open, self._mkdir = os.open, os.mkdir
+
+    def _count(self, path: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise OSError(self._error, os.strerror(self._error), str(path))
+
+    def open(self, path: str, flags: int, *rest: int, **options: int) -> int:
+        if flags & os.O_CREAT:
+            self._count(path)
+        return self._open(path, flags, *rest, **options)
+
+    def mkdir(self, path: str, *rest: int, **options: int) -> None:
+        self._count(path)
+        self._mkdir(path, *rest, **options)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EMFILE])
+def test_F12_a_call_that_finds_no_room_says_so_and_can_be_made_again(
+    world: PodWorld, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    world.start_new(world.run_pod("warm"), "echo")
+    world.remove_pod(world.pods()[0].id)
+    for number in itertools.count(1):
+        disk = FullDisk(number, error)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "open", disk.open)
+            patch.setattr(os, "mkdir", disk.mkdir)
+            try:
+                whole_life(world)
+            except Exhausted:
+                pass
+        for pod in world.pods():
+            world.stop_pod(pod.id)
+            world.remove_pod(pod.id)
+        assert (world.left(), world.listed()) == ([], [])
+        if disk.left > 0:
+            assert number > 20
+            break
 
 
 def test_a_new_server_knows_what_the_old_one_knew(world: PodWorld) -> None:

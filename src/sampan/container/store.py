@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import time
+from errno import EEXIST, ENOTEMPTY
 
 from sampan.container.records import Container, Exit, Restarts, Running, State, check_name
 from sampan.core import strictjson
-from sampan.core.errors import DataLoss, Exists, Invalid, NotFound, SampanError
+from sampan.core.errors import DataLoss, Exists, Invalid, NotFound, SampanError, from_os_error
 from sampan.core.spec.runtime import Spec
 from sampan.linux import durable
 from sampan.linux.files import read_file
@@ -219,11 +220,13 @@ class Containers:
                     _save(f"{temporary}/{name}", document)
                 os.rename(temporary, folder)
                 durable.sync_dir(self.folder)
-            except FileExistsError:
-                raise Exists(f"the container id {container.id!r} is in use") from None
-            except BaseException:
+            except BaseException as error:
                 durable.remove_tree(temporary)
-                raise
+                if not isinstance(error, OSError):
+                    raise
+                if error.errno in (EEXIST, ENOTEMPTY):
+                    raise Exists(f"the container id {container.id!r} is in use") from None
+                raise from_os_error(error, "make the container's folder") from error
         return Entry(folder, container)
 
     def all(self) -> list[Entry]:

@@ -16,6 +16,7 @@ from sampan.container.records import Exit
 from sampan.container.store import CREATED
 from sampan.core.errors import SampanError
 from sampan.doors.cri.answers import START_CODE
+from sampan.linux import durable
 
 if TYPE_CHECKING:
     from sampan.container.store import Entry
@@ -27,8 +28,12 @@ PAUSE = 0.01
 
 
 def mark_start(folder: str) -> None:
-    """Notes that a container's start begins; a reboot ends that anyway, so it need not be on the disk."""
-    os.close(os.open(f"{folder}/{MARK}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    """Notes that a container's start begins; a reboot ends that anyway, so it need not be on the disk.
+
+    Raises:
+        SampanError: NotFound (the container was removed), Exhausted, ...
+    """
+    durable.write_file(f"{folder}/{MARK}", b"", lasting=False)
 
 
 def forget_start(folder: str) -> None:
