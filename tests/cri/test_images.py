@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from sampan.container.records import Container
 from sampan.container.store import Containers, new_id
 from sampan.core.errors import (
     DataLoss,
+    Exhausted,
     Invalid,
     NotFound,
     SampanError,
@@ -385,6 +387,27 @@ class TestPulls:
         assert list(image.repo_tags) == []
         assert list(image.repo_digests) == [f"{name}@{top.digest}"]
         assert status(images, f"{name}:v1") is None
+
+
+def test_X1_a_full_disk_costs_the_pull_only_and_space_brings_it_back(
+    registry: Registry, tmp_path: Path
+) -> None:
+    data = tmp_path / "small"
+    data.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", str(data)], check=True)
+    try:
+        images = Images(Roots(str(data / "data"), str(tmp_path / "run")), hosts="", env={}, patience=FAST)
+        add(registry, "team/small")
+        small = pull(images, f"{registry.host}/team/small:v1")
+        add(registry, content=bytes(1_000_000))
+        (data / "filler").write_bytes(bytes(1_500_000))
+        with pytest.raises(Exhausted, match="No space left"):
+            pull(images, f"{registry.host}/team/app:v1")
+        assert small in [image.id for image in listed(images)]
+        (data / "filler").unlink()
+        assert resolve(images, pull(images, f"{registry.host}/team/app:v1")).entrypoint == ["/app.wasm"]
+    finally:
+        subprocess.run(["umount", str(data)], check=True)
 
 
 class TestRemoval:
