@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sampan.container import podshm
 from sampan.core.errors import Invalid, NotFound, Unimplemented
 from sampan.core.spec.runtime import Mount
 from sampan.doors.cri import mounts
@@ -181,19 +180,6 @@ def test_a_privileged_container_may_write_to_sysfs() -> None:
 
     assert "ro" in options(privileged=False)
     assert "ro" not in options(privileged=True)
-
-
-@NEEDS_ROOT
-def test_shared_memory_is_mounted_once_and_released_for_good(tmp_path: Path) -> None:
-    place = podshm.hold(str(tmp_path))
-    try:
-        (tmp_path / "shm" / "segment").write_text("here")
-        assert podshm.hold(str(tmp_path)) == place
-        assert (tmp_path / "shm" / "segment").read_text() == "here"
-    finally:
-        podshm.release(str(tmp_path))
-    podshm.release(str(tmp_path))
-    assert not os.path.exists(place)
 
 
 @pytest.fixture

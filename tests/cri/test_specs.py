@@ -360,6 +360,21 @@ def test_a_sandbox_that_could_have_no_container_is_refused(config: dict[str, obj
     check_pod(json_format.ParseDict(SANDBOX, api.PodSandboxConfig()))
 
 
+@NEEDS_ROOT
+def test_S13_the_functions_result_is_in_the_log(
+    world: PodWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = make_image(make_rootfs(tmp_path, {"hello.wasm": wat_to_wasm(GREET)}))
+    monkeypatch.setattr(world.images, "resolve_for_container", lambda spec: image)
+    pod_id = world.run_pod()
+    container_id = world.start_new(pod_id, "4711", command=["greet"])
+    status = world.ended(container_id)
+    assert (status.exit_code, status.reason) == (0, "Completed")
+    assert Path(status.log_path).read_text().endswith("stdout F 4711\n")
+    refused = world.start_new(pod_id, "duizhangwww", command=["greet"], name="text")
+    assert world.ended(refused).exit_code == 126
+
+
 @pytest.fixture
 def busybox(world: PodWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PodWorld:
     """A node whose only image is a Linux one."""
