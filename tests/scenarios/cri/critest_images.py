@@ -163,8 +163,8 @@ class Registry:
         privileges = Files()
         privileges.add("nnp", compiled(self._folder, PRIVILEGES), 0o4755)
         self._push(f"{E2E}/busybox:1.29-2", small, Cmd=["sh"])
-        self._push(PAUSE, small, Entrypoint=["/bin/sleep", "1000000"])
-        self._push("k8s.gcr.io/pause:3.9", small, Entrypoint=["/bin/sleep", "1000000"])
+        self._push(PAUSE, small, Entrypoint=["/bin/tail", "-f", "/dev/null"])
+        self._push("k8s.gcr.io/pause:3.9", small, Entrypoint=["/bin/tail", "-f", "/dev/null"])
         self._push(f"{E2E}/nonewprivs:1.3", privileges.layer(), Cmd=["/nnp"])
         for name, port in (
             (f"{E2E}/nginx:1.14-2", 80),
