@@ -6,10 +6,11 @@ import asyncio
 import json
 import os
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sampan.container import control
 from sampan.core.errors import Unavailable
+from sampan.doors.cri.afterwards import afterwards, cancel
 from sampan.doors.cri.descriptors import Descriptor
 
 if TYPE_CHECKING:
@@ -30,30 +31,32 @@ async def attach(entry: Entry, streams: Streams, *, stdin_once: bool) -> int:
         Precondition: the container does not run. Unavailable: it does not answer.
     """
     connection = control.request(entry.folder, {"do": "attach"}, timeout=0)
-    with Descriptor(connection.detach()) as packets:
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                answer = await packets.read()
-        except TimeoutError:
-            raise Unavailable(f"container {entry.container.name} does not answer") from None
-        if not answer:
-            raise Unavailable(
-                f"container {entry.container.name} takes nobody who attaches",
-                fix="too many are attached to it",
-            )
-        sizes = asyncio.create_task(_pass_sizes_on(packets, streams))
-        typing = None
+    packets = Descriptor(connection.detach())
+    inputs: list[asyncio.Task[None]] = []
+    ends_input = False
+    try:
+        await _hear_answer(packets, entry.container.name)
+        inputs.append(asyncio.create_task(_pass_sizes_on(packets, streams)))
         if streams.stdin is not None and entry.container.keep_stdin:
-            typing = asyncio.create_task(_type(packets, streams.stdin, ends=stdin_once))
+            inputs.append(asyncio.create_task(_type(packets, streams.stdin, ends=stdin_once)))
+            ends_input = stdin_once
         elif streams.stdin is not None:
             streams.stdin.ignore_input()
-        try:
-            await _show(packets, streams)
-        finally:
-            await _cancel(sizes, *([typing] if typing else []))
-            if stdin_once and typing is not None and typing.cancelled():  # the client broke off
-                await _end_input(packets)
+        await _show(packets, streams)
+        ends_input = False  # it has ended
+    finally:
+        afterwards(_leave(packets, inputs, ends_input=ends_input))
     return 0
+
+
+async def _hear_answer(packets: Descriptor, name: str) -> None:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            answer = await packets.read()
+    except TimeoutError:
+        raise Unavailable(f"container {name} does not answer") from None
+    if not answer:
+        raise Unavailable(f"container {name} takes nobody more", fix="fewer may attach to it at once")
 
 
 async def _show(packets: Descriptor, streams: Streams) -> None:
@@ -76,30 +79,30 @@ async def _type(packets: Descriptor, stdin: Stream, *, ends: bool) -> None:
         await packets.write(control.STDIN_END)
 
 
-async def _end_input(packets: Descriptor) -> None:
-    """Ends a container's input when it has taken the rest of it, and waits for that.
+async def _leave(packets: Descriptor, inputs: list[asyncio.Task[None]], *, ends_input: bool) -> None:
+    """Leaves a container behind a client.
 
-    Its output is dropped meanwhile: who has gone must not hold up a container that writes before it reads. To close a
-    socket with output left in it would throw away what it has not yet taken.
+    Args:
+        ends_input: whether the container is to see the end of its input, when it has taken the rest of it. Its output
+            is dropped meanwhile: who has gone must not hold up a container that writes before it reads. To close a
+            socket with output left in it would throw away what the container has not yet taken.
     """
-
-    async def end() -> None:
-        await packets.write(control.STDIN_END)
-        with socket.socket(fileno=os.dup(packets.fd)) as connection:
-            connection.shutdown(socket.SHUT_WR)
-
-    ending = asyncio.create_task(end())
-    try:
-        while await packets.read():  # until it has taken that, too, and hangs up
-            continue
-    finally:
-        await _cancel(ending)
+    await cancel(inputs)
+    with packets:
+        if not ends_input:
+            return
+        ending = asyncio.create_task(_end_input(packets))
+        try:
+            while await packets.read():  # until it has taken that, too, and hangs up
+                continue
+        finally:
+            await cancel([ending])
 
 
-async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def _end_input(packets: Descriptor) -> None:
+    await packets.write(control.STDIN_END)
+    with socket.socket(fileno=os.dup(packets.fd)) as connection:
+        connection.shutdown(socket.SHUT_WR)
 
 
 async def _pass_sizes_on(packets: Descriptor, streams: Streams) -> None:

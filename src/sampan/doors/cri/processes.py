@@ -16,6 +16,7 @@ from sampan.container.starter import raise_if_error
 from sampan.container.stdio import resize
 from sampan.core.errors import Internal, Invalid, from_os_error
 from sampan.doors.cri import executor
+from sampan.doors.cri.afterwards import afterwards, cancel
 from sampan.doors.cri.descriptors import Descriptor
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 PROGRAM = str(Path(executor.__file__).with_name("__main__.py"))
 MOST_PACKET = 64 << 10
 ENDING_SECONDS = 10.0  # for an executor to kill its program
-
-_ending: set[asyncio.Task[None]] = set()
 
 
 class Executed:
@@ -43,6 +42,7 @@ class Executed:
         self._line = line
         self._waiter = Descriptor(os.dup(line.fileno()))
         self._is_terminal = False
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.stdin: Descriptor | None = None
         self.stdout: Descriptor | None = None
         self.stderr: Descriptor | None = None
@@ -52,13 +52,15 @@ class Executed:
 
     def __exit__(self, *_: object) -> None:
         """Kills it where it still runs."""
+        afterwards(self._close())
+
+    async def _close(self) -> None:
+        await cancel(self._tasks)
         for end in (self.stdin, self.stdout, self.stderr, self._waiter):
             if end is not None:
                 end.close()
         self._line.close()
-        task = asyncio.get_running_loop().create_task(_reap(self._process))
-        _ending.add(task)
-        task.add_done_callback(_ending.discard)
+        await _reap(self._process)
 
     async def begin(self, *, terminal: bool) -> None:
         """Waits until it runs.
@@ -87,23 +89,17 @@ class Executed:
         working = {asyncio.create_task(work) for work in outputs}
         feeding = {asyncio.create_task(work) for work in inputs}
         ending = asyncio.create_task(self._hear())
-        try:
-            going = {ending, *working, *feeding}
-            while not ending.done():
-                done, going = await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
-            for end in (self.stdout, self.stderr):
-                if end is not None:
-                    end.read_no_further()
-            for task in working:
-                await task
-            return _code(ending.result()[0])
-        finally:
-            rest = {ending, *working, *feeding}
-            for task in rest:
-                task.cancel()
-            await asyncio.gather(*rest, return_exceptions=True)
+        going = self._tasks = {ending, *working, *feeding}
+        while not ending.done():
+            done, going = await asyncio.wait(going, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        for end in (self.stdout, self.stderr):
+            if end is not None:
+                end.read_no_further()
+        for task in working:
+            await task
+        return _code(ending.result()[0])
 
     def end_input(self) -> None:
         """Lets it see the end of its input; a terminal has none."""

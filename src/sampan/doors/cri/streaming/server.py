@@ -136,6 +136,9 @@ class StreamingServer:
         end = self._loop.time() + STOP_SECONDS / 2
         while (others := asyncio.all_tasks() - {asyncio.current_task()}) and self._loop.time() < end:
             await asyncio.wait(others, timeout=0.1)
+        for task in others:  # it waits for a container that may never do what it should
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._clients) >= MOST_CONNECTIONS:
