@@ -89,9 +89,8 @@ class Cluster:
         handlers = [word for handler in HANDLERS for word in ("--handler", f"{handler}=wasmtime")]
         command = ("cri", "--listen", self.endpoint, "--upstream", self.upstream, *handlers)
         network = ("--cni-conf-dir", f"{self.folder}/cni", "--cni-bin-dir", PLUGINS)
-        socket = self.folder / "sampan.sock"
-        socket.unlink(missing_ok=True)
-        self._begin("sampan", f"{self.folder}/bin/sampan", *command, *network).wait_for(socket.is_socket)
+        daemon = self._begin("sampan", f"{self.folder}/bin/sampan", *command, *network)
+        daemon.wait_for(lambda: "serving at" in self.log("sampan"))
 
     def kill(self, name: str) -> None:
         """Kills a daemon, which has no time to do anything about it."""
