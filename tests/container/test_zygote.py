@@ -3,6 +3,8 @@
 import os
 import pathlib
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -42,6 +44,33 @@ def test_who_needs_the_first_zygote_at_once_waits_until_it_serves(world, monkeyp
     zygote = zygote_pid(world.roots)
     starting.wake_zygote(world.roots)
     assert zygote_pid(world.roots) == zygote
+
+
+def test_a_process_with_threads_starts_the_zygote_without_a_fork_of_its_own(world):
+    script = (
+        "import os, sys\n"
+        "from sampan.container import starting\n"
+        "from sampan.core.roots import Roots\n"
+        "os.register_at_fork(before=lambda: os._exit(9))\n"
+        "starting.wake_zygote(Roots(*sys.argv[1:]))\n"
+    )
+    read, write = os.pipe()
+    os.set_inheritable(write, True)  # what its starter would leave open in it
+    command = [sys.executable, "-c", script, world.roots.data, world.roots.run]
+    assert subprocess.run(command, close_fds=False).returncode == 0
+    os.close(write)
+    assert os.read(read, 1) == b""
+    os.close(read)
+    zygote = zygote_pid(world.roots)
+    assert os.getsid(zygote) == zygote
+
+
+def test_a_zygote_that_cannot_be_started_is_an_error(world, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(NotFound, match="start the zygote"):
+        starting.wake_zygote(world.roots)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_the_sockets_are_for_their_owner_only(world):

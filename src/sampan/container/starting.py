@@ -13,11 +13,10 @@ from sampan.container import control, stdio
 from sampan.container.spaces import spaces_of
 from sampan.container.starter import Attendance, attend, conversation
 from sampan.container.status import CREATING, state_document
-from sampan.core.errors import NotFound, Precondition, SampanError, Unavailable
+from sampan.core.errors import NotFound, Precondition, SampanError, Unavailable, from_os_error
 from sampan.core.spec.runtime import Linux
 from sampan.linux import durable, processes
 from sampan.linux.locks import FileLock
-from sampan.linux.privileges import close_from
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -256,7 +255,9 @@ def connect_to_zygote(roots: Roots) -> control.Socket:
 
 
 _ZYGOTE = """
-import sys
+import os, sys
+if os.fork():
+    os._exit(0)
 sys.path[:] = sys.argv[4:]
 from sampan.container.zygote import main
 sys.exit(main(sys.argv[1:4]))
@@ -273,24 +274,21 @@ def _start_zygote(roots: Roots) -> None:
 
 
 def _spawn_zygote(roots: Roots) -> None:
-    """Starts the zygote as a process of its own: a fresh interpreter, so that what it forks is small."""
+    """Starts the zygote as a process of its own: a fresh interpreter, so that what it forks is small.
+
+    It is that process that forks away from us: we may have threads, which code of ours would not survive in a fork.
+    """
     import sys
 
     read, write = os.pipe2(0)
     arguments = [sys.executable, "-I", "-S", "-c", _ZYGOTE, roots.data, roots.run, str(write), *sys.path]
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setsid()
-            if os.fork() == 0:
-                null = os.open("/dev/null", os.O_RDWR)
-                for fd in (0, 1, 2):
-                    os.dup2(null, fd)
-                close_from(3, [write])
-                os.execv(sys.executable, arguments)
-        finally:
-            os._exit(0)
-    os.close(write)
-    os.waitpid(pid, 0)
+    null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
     with open(read, "rb") as pipe:
+        try:
+            pid = os.posix_spawn(sys.executable, arguments, os.environ, file_actions=null, setpgroup=0)
+        except OSError as error:
+            raise from_os_error(error, "start the zygote") from error
+        finally:
+            os.close(write)
+        os.waitpid(pid, 0)
         pipe.read(1)

@@ -31,6 +31,7 @@ from sampan.core.errors import SampanError
 from sampan.core.record import Record
 from sampan.core.roots import Roots
 from sampan.linux.locks import FileLock
+from sampan.linux.privileges import close_from
 from sampan.linux.processes import set_name
 
 TYPE_CHECKING = False
@@ -228,6 +229,7 @@ class Zygote:
 def main(argv: list[str]) -> int:
     """`DATA RUN READY_FD`: serves the zygote of these roots; a byte on READY_FD says that it listens."""
     roots, ready = Roots(argv[0], argv[1]), int(argv[2])
+    close_from(3, [ready])
     os.setsid()
     os.chdir("/")
     set_name("sampan-zygote")
