@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -381,7 +382,7 @@ def busybox(world: PodWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     rootfs = tmp_path / "busybox"
     (rootfs / "bin").mkdir(parents=True)
     shutil.copy(str(BUSYBOX), rootfs / "bin" / "sh")
-    for name in ("cat", "grep", "hostname", "id", "mkdir", "sleep", "tail"):
+    for name in ("cat", "grep", "hostname", "id", "mkdir", "mount", "sleep", "tail"):
         os.link(rootfs / "bin" / "sh", rootfs / "bin" / name)
     image = make_image(str(rootfs), ContainerConfig(entrypoint=["/bin/sh", "-c"]))
     monkeypatch.setattr(world.images, "resolve_for_container", lambda spec: image)
@@ -426,6 +427,30 @@ def test_S15_a_linux_container_is_held_by_its_security_context(busybox: PodWorld
     assert "Read-only file system" in said
     facts = dict(line.split(":\t", 1) for line in said.splitlines() if ":\t" in line)
     assert (int(facts["CapBnd"], 16), facts["NoNewPrivs"], facts["Seccomp"]) == (0, "1", "2")
+
+
+@NEEDS_LINUX
+def test_what_a_privileged_container_mounts_is_on_the_host_where_that_is_asked_for(
+    busybox: PodWorld, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    (shared / "sub").mkdir(parents=True)
+    subprocess.run(["mount", "--bind", shared, shared], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", shared], check=True)
+        pod_id = busybox.run_pod(linux={"security_context": {"privileged": True}})
+        wish = {
+            "container_path": "/data",
+            "host_path": str(shared),
+            "propagation": api.PROPAGATION_BIDIRECTIONAL,
+        }
+        script = "mount -t tmpfs none /data/sub && echo here > /data/sub/file"
+        context = {"security_context": {"privileged": True}}
+        status, said = run_linux(busybox, pod_id, script, "a", mounts=[wish], linux=context)
+        assert (status.exit_code, said) == (0, "")
+        assert (shared / "sub" / "file").read_text() == "here\n"
+    finally:
+        subprocess.run(["umount", "-R", "-l", shared], check=True)
 
 
 @NEEDS_LINUX

@@ -63,6 +63,12 @@ def drop_capabilities(keep: Iterable[str] = ()) -> None:
         raise from_os_error(error, "drop the capabilities") from error
 
 
+def own_capabilities() -> list[str]:
+    """The capabilities that this process has, and so can hand on, as OCI writes them."""
+    held = _permitted()
+    return [f"CAP_{name}" for number, name in enumerate(CAPABILITIES) if held >> number & 1]
+
+
 def _permitted() -> int:
     import ctypes
 

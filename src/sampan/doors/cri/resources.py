@@ -14,7 +14,7 @@ from sampan.core.errors import Invalid, Precondition, Unimplemented
 from sampan.core.spec.checks import check_range, check_text
 from sampan.core.spec.linuxchecks import check_cgroups_path, check_resources
 from sampan.core.spec.runtime import Cpu, HugepageLimit, Linux, Memory, Resources
-from sampan.linux import cgroup_limits, cgroups, durable
+from sampan.linux import cgroup_limits, cgroups, durable, privileges
 from sampan.linux.files import read_file
 
 TYPE_CHECKING = False
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     R = TypeVar("R", bound=Record)
 
 PREFIX = "sampan"
-SYS_RESOURCE = 24
 LEAST_SCORE = -1000
 
 
@@ -102,9 +101,7 @@ def oom_score_adj_of(given: api.LinuxContainerResources) -> int:
 
 def _least_score() -> int:
     """Without CAP_SYS_RESOURCE, as on a node that is itself a container, no process goes below where it is."""
-    status = read_file("/proc/self/status")
-    effective = next(line for line in status.splitlines() if line.startswith(b"CapEff:"))
-    if int(effective.split()[1], 16) >> SYS_RESOURCE & 1:
+    if "CAP_SYS_RESOURCE" in privileges.own_capabilities():
         return LEAST_SCORE
     return int(read_file("/proc/self/oom_score_adj"))
 

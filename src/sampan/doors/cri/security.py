@@ -104,14 +104,13 @@ def capabilities_of(context: api.LinuxContainerSecurityContext) -> Capabilities:
     added = _names(given.add_capabilities, "add_capabilities")
     ambient = _names(given.add_ambient_capabilities, "add_ambient_capabilities")
     dropped = _names(given.drop_capabilities, "drop_capabilities")
-    has_all = context.privileged or ALL in (*added, *ambient)
-    base = KNOWN_CAPABILITIES if has_all else list(CAPABILITIES)
-    if ALL in dropped and not context.privileged:
+    everything = privileges.own_capabilities()  # there are no others to give
+    if context.privileged:
+        return Capabilities(everything, everything, [], everything, [])
+    base = everything if ALL in (*added, *ambient) else list(CAPABILITIES)
+    if ALL in dropped:
         base = []
-    known = KNOWN_CAPABILITIES if context.privileged else [*base, *added, *ambient]
-    own = [
-        name for name in dict.fromkeys(known) if name != ALL and (context.privileged or name not in dropped)
-    ]
+    own = [name for name in dict.fromkeys([*base, *added, *ambient]) if name not in (ALL, *dropped)]
     surrounding = [name for name in dict.fromkeys(ambient) if name in own]
     return Capabilities(own, own, surrounding, own, surrounding)
 
