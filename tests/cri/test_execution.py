@@ -315,7 +315,7 @@ def test_a_program_that_goes_on_in_the_background_is_not_waited_for(node, linux)
 
 @needs_runc
 def test_a_terminal_of_a_linux_program_has_the_clients_size(node, linux):
-    command = ("sh", "-c", "while [ $(stty size | cut -d' ' -f1) != 33 ]; do sleep 0.1; done; stty size")
+    command = ("sh", "-c", "until [ \"$(stty size)\" = '33 77' ]; do sleep 0.1; done; stty size")
     client = Web(node.exec(exec_request(linux, *command, stdin=True, stdout=True, tty=True)))
     client.send(4, b'{"Width":77,"Height":33}')
     client.until(1, b"33 77")
