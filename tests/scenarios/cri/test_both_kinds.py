@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +47,20 @@ def test_lists_that_are_filtered_have_one_kind(cri_node, pods):
         p["id"] for p in json.loads(cri_node.crictl.ok("pods", "--id", ours.id, "-o", "json"))["items"]
     ] == [ours.id]
     assert cri_node.crictl.ok("pods", "--name", "theirs", "-q", "--no-trunc").split() == [theirs.id]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_X6_a_server_that_ends_takes_no_container_with_it(cri_node, pods, number):
+    ours, _ = pods
+    wasm = ours.run("wasm", DEMO, (*TOOL, *FOREVER))
+    pid = wasm.pid
+    cri_node.end_server(number)
+    assert Path(f"/proc/{pid}").is_dir()
+    cri_node.serve()
+    assert wasm.is_running and wasm.pid == pid
+    assert ours.status["state"] == "SANDBOX_READY"
+    cri_node.crictl.ok("stop", "--timeout", "1", wasm.id)
+    assert not wasm.is_running
 
 
 def test_the_upstream_away_is_an_error_for_its_pods_only(cri_node, pods):

@@ -73,9 +73,7 @@ class Assembly:
             "PortForward": lambda request, _: api.PortForwardResponse(url=execution.port_forward(request)),
             "PullImage": lambda request, context: images.pull_image(request, lambda: not context.is_active()),
             "Status": lambda _, __: node_status(settings.handlers, *network.status()),
-            "UpdateRuntimeConfig": lambda _, __: (
-                api.UpdateRuntimeConfigResponse()
-            ),  # CNI's files have the addresses
+            "UpdateRuntimeConfig": _nothing_to_update,
         }
         self.calls |= others
 
@@ -95,6 +93,11 @@ def calls_of(part: object) -> dict[str, Local]:
 
 def _plain(method: Any) -> Local:
     return lambda request, context: method(request)
+
+
+def _nothing_to_update(request: object, context: object) -> api.UpdateRuntimeConfigResponse:
+    """The addresses of pods, which are all that a kubelet tells, are in CNI's configuration."""
+    return api.UpdateRuntimeConfigResponse()
 
 
 def _exec_sync(
