@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,8 +17,6 @@ from sampan.doors.cri.api import runtime_pb2 as api
 from .messages import make_roots
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .conftest import PodWorld
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -207,18 +206,22 @@ def test_K8_nothing_propagates_from_a_mount_that_is_private(
 
 
 @NEEDS_ROOT
-@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize(
+    "propagation",
+    [api.PROPAGATION_PRIVATE, api.PROPAGATION_HOST_TO_CONTAINER, api.PROPAGATION_BIDIRECTIONAL],
+)
 def test_what_the_host_mounts_later_is_seen_where_it_propagates(
-    world: PodWorld, shared: Path, seen: bool
+    world: PodWorld, shared: Path, propagation: api.MountPropagation
 ) -> None:
-    propagation = api.PROPAGATION_HOST_TO_CONTAINER if seen else api.PROPAGATION_PRIVATE
     wish = {"container_path": "/data", "host_path": str(shared), "propagation": propagation}
     (shared / "sub").mkdir()
     container_id = world.start_new(world.run_pod(), "sleep", "60", mounts=[wish])
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", shared / "sub"], check=True)
     (shared / "sub" / "late").write_text("")
     pid = world.runtime.container(container_id).running.pid  # type: ignore[union-attr]
-    assert os.path.exists(f"/proc/{pid}/root/data/sub/late") == seen
+    seen = os.path.exists(f"/proc/{pid}/root/data/sub/late")
+    assert seen == (propagation != api.PROPAGATION_PRIVATE)
+    assert container_id not in Path("/proc/self/mountinfo").read_text()  # nothing of its own is seen outside
 
 
 @NEEDS_ROOT
