@@ -85,6 +85,13 @@ def test_K6_an_unknown_handler_is_told_which_ones_there_are(world: PodWorld) -> 
         world.runtime.run_pod_sandbox(request)
 
 
+def test_no_handler_is_the_default_one(world: PodWorld) -> None:
+    request = api.RunPodSandboxRequest(config=world.pod_config())
+    pod_id = world.runtime.run_pod_sandbox(request).pod_sandbox_id
+    assert world.runtime.pods.index.get(pod_id).pod.engine == "wasmtime"
+    assert world.pod_status(pod_id).runtime_handler == ""
+
+
 def test_K4_the_same_metadata_twice_names_the_one_that_is_there(world: PodWorld) -> None:
     pod_id = world.run_pod()
     with pytest.raises(Exists, match=pod_id):

@@ -149,6 +149,8 @@ class Pods:
         return api.RunPodSandboxResponse(pod_sandbox_id=pod.id)
 
     def _engine(self, handler: str) -> str:
+        """The engine of a handler; no name is the first one, where there is nobody else to run such pods."""
+        handler = handler or next(iter(self._handlers), "")
         if handler not in self._handlers:
             known = ", ".join(sorted(self._handlers)) or "none"
             raise NotFound(f"there is no runtime handler {handler!r}", fix=f"known handlers: {known}")

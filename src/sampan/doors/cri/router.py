@@ -141,7 +141,7 @@ class Router:
         return self._known.has_pod(request.pod_sandbox_id)
 
     def _makes_ours(self, handler: str) -> bool:
-        if handler in self._handlers:
+        if handler in self._handlers or (not handler and self._upstream is None):
             return True
         if self._upstream is None:
             known = ", ".join(sorted(self._handlers))
