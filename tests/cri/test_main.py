@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import signal
 import socket
 import subprocess
@@ -125,6 +127,28 @@ def test_a_call_that_goes_on_does_not_hold_up_its_end(sampan):
             with waiting:
                 assert served.end() == 0
             assert call.exception().code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+
+
+def test_X3_a_server_without_descriptors_serves_again_once_there_are_some(sampan):
+    with Served(sampan) as served:
+        resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE, (64, 64))
+        clients = []
+        for _ in range(200):
+            client = socket.socket(socket.AF_UNIX)
+            client.setblocking(False)
+            try:
+                client.connect(str(served.path))
+            except BlockingIOError:  # nobody accepts it any more
+                client.close()
+                break
+            clients.append(client)
+        assert len(os.listdir(f"/proc/{served.process.pid}/fd")) <= 64
+        for client in clients:
+            client.close()
+        eventually = time.monotonic() + 30
+        while not served.answers():
+            assert served.process.poll() is None and time.monotonic() < eventually
+        assert served.end() == 0
 
 
 @pytest.mark.parametrize(
