@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ENGINES = ("wasmtime",)
-HANDLERS = dict.fromkeys(("wasm", "wasmrun", "wasmedge", "wasmtime"), "wasmtime")
+DEFAULT = "wasmtime"
+HANDLERS = dict.fromkeys(("wasm", "wasmrun", "wasmedge", "wasmtime"), DEFAULT)
 
 
 def main(roots: Roots, arguments: Arguments) -> int:
@@ -69,10 +70,13 @@ def settings_of(arguments: Arguments) -> Settings:
     listen, upstream = arguments.value("listen"), arguments.value("upstream")
     if upstream and path_of(upstream) == path_of(listen):
         raise Invalid(f"the runtime behind {listen} would be itself", fix="give another --upstream")
+    handlers = handlers_of(arguments.values("handler"))
+    if not upstream:
+        handlers.setdefault("", DEFAULT)  # pods that ask for no handler: nobody else has them
     return Settings(
         listen=listen,
         upstream=upstream,
-        handlers=handlers_of(arguments.values("handler")),
+        handlers=handlers,
         streaming_address=arguments.value("streaming-address"),
         cni_conf_dir=arguments.value("cni-conf-dir"),
         cni_bin_dirs=arguments.value("cni-bin-dir").split(":"),

@@ -78,7 +78,7 @@ class KnownPod:
         pod = self.pod
         if pod.phase != READY or pod.boot_id != this_boot():
             return False
-        return not pod.netns or podspaces.is_held(pod.netns)
+        return all(podspaces.is_held(path) for path in pod.spaces.values())
 
     def require_ready(self) -> None:
         """Does nothing for a sandbox that containers can be started in.
@@ -152,7 +152,7 @@ class Pods:
         """The engine of a handler; no name is the first one, where there is nobody else to run such pods."""
         handler = handler or next(iter(self._handlers), "")
         if handler not in self._handlers:
-            known = ", ".join(sorted(self._handlers)) or "none"
+            known = ", ".join(sorted(filter(None, self._handlers))) or "none"
             raise NotFound(f"there is no runtime handler {handler!r}", fix=f"known handlers: {known}")
         return self._handlers[handler]
 
@@ -211,10 +211,18 @@ class Pods:
         if pod.phase == STOPPED or self.index.find(pod.id) is None:  # somebody else did, or removed it
             return
         if pod.phase != STOPPING:
-            self._change(known, phase=STOPPING)
+            self._mark(known, STOPPING)
         self._end_containers(pod.id)
         self._give_back(pod)
-        self._change(known, phase=STOPPED)
+        self._mark(known, STOPPED)
+
+    def _mark(self, known: KnownPod, phase: str) -> None:
+        """Notes a phase on a sandbox's way out, which a full disk must not bar: what was done is seen without, too."""
+        try:
+            self._change(known, phase=phase)
+        except SampanError as error:
+            log.error("pod sandbox %s is %s, and that cannot be noted: %s", known.pod.id, phase, error)
+            known.pod = known.pod.replace(phase=phase)
 
     def _give_back(self, pod: Pod) -> None:
         if pod.netns:

@@ -144,7 +144,7 @@ class Router:
         if handler in self._handlers or (not handler and self._upstream is None):
             return True
         if self._upstream is None:
-            known = ", ".join(sorted(self._handlers))
+            known = ", ".join(sorted(filter(None, self._handlers)))
             raise NotFound(f"there is no runtime handler {handler!r}, only {known}")
         return False
 
