@@ -254,10 +254,13 @@ def connect_to_zygote(roots: Roots) -> control.Socket:
     )
 
 
-_ZYGOTE = """
-import os, sys
+_AWAY = """
+import os
 if os.fork():
     os._exit(0)
+"""
+_ZYGOTE = """
+import sys
 sys.path[:] = sys.argv[4:]
 from sampan.container.zygote import main
 sys.exit(main(sys.argv[1:4]))
@@ -281,7 +284,8 @@ def _spawn_zygote(roots: Roots) -> None:
     import sys
 
     read, write = os.pipe2(0)
-    arguments = [sys.executable, "-I", "-S", "-c", _ZYGOTE, roots.data, roots.run, str(write), *sys.path]
+    script = _AWAY + _ZYGOTE
+    arguments = [sys.executable, "-I", "-S", "-c", script, roots.data, roots.run, str(write), *sys.path]
     null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
     with open(read, "rb") as pipe:
         try:
