@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sampan.container.store import Containers
 from sampan.core.errors import Invalid, Precondition
 from sampan.core.spec.runtime import Cpu, HugepageLimit, Memory, Resources
 from sampan.doors.cri import resources
@@ -155,9 +156,13 @@ def test_K13_updates_count_at_once_and_for_a_created_one_from_its_start(world: P
     pod_id = world.run_pod()
     container_id = world.create(pod_id, "sleep", "60")
     update(world, container_id, memory_limit_in_bytes=256 << 20)
+    update(world, container_id, oom_score_adj=5, cpu_shares=77)
     world.runtime.start_container(api.StartContainerRequest(container_id=container_id))
     cgroup = Cgroup(f"sampan/{container_id}", base="", join=True)
     assert cgroup.stats().memory_limit == 256 << 20
+    limits = Containers(world.roots).find(container_id).spec.linux
+    assert limits is not None and limits.resources is not None and limits.resources.cpu is not None
+    assert limits.resources.cpu.shares == 77
     update(world, container_id, memory_limit_in_bytes=300 << 20, cpu_shares=300)
     assert cgroup.stats().memory_limit == 300 << 20
     with pytest.raises(Precondition, match="memory"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from sampan.container.status import cgroup_of
-from sampan.container.store import EXITED, RUNNING
+from sampan.container.store import EXITED, RUNNING, read_entry
 from sampan.core import strictjson
 from sampan.core.errors import Invalid, Precondition, Unimplemented
 from sampan.core.spec.checks import check_range, check_text
@@ -147,7 +147,7 @@ def update(entry: Entry, given: api.LinuxContainerResources) -> None:
         status = entry.status()
         if status == EXITED:
             raise Precondition(f"container {entry.container.name} has ended: it cannot be updated")
-        spec = entry.spec
+        spec = read_entry(entry.folder).spec  # an update before this one may have changed it
         if status == RUNNING:
             cgroup = cgroup_of(entry.container, spec)
             cgroup.update(_checked_before(wanted))
