@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -176,6 +177,32 @@ def test_F12_a_call_that_finds_no_room_says_so_and_can_be_made_again(
         if disk.left > 0:
             assert number > 20
             break
+
+
+def test_F12_on_a_full_disk_everything_can_be_stopped_and_removed(
+    world: PodWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pod_id, second = world.run_pod(), world.run_pod("second")
+    container_id = world.start_new(pod_id, "sleep", "100")
+    world.start_new(second, "sleep", "100")
+    write = os.write
+
+    def full(fd: int, data: bytes) -> int:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(fd, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(Exhausted):
+            world.create(pod_id, "echo", name="late")
+        world.stop(container_id, 10)
+        assert world.status(container_id).exit_code == 143
+        world.stop_pod(pod_id)
+        assert world.pod_status(pod_id).state == api.SANDBOX_NOTREADY
+        world.remove_pod(pod_id)
+        world.remove_pod(second)
+    assert world.left() == []
 
 
 def test_a_new_server_knows_what_the_old_one_knew(world: PodWorld) -> None:

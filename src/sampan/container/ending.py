@@ -11,9 +11,9 @@ import time
 
 from sampan.container import control, remains
 from sampan.container.events import publish, publish_container
-from sampan.container.records import Container, Exit
+from sampan.container.records import Container, Exit, Restart
 from sampan.container.store import Containers, Entry, read_exit
-from sampan.core.errors import NotFound, Precondition, SampanError
+from sampan.core.errors import Exhausted, NotFound, Precondition, SampanError
 from sampan.core.signals import number_of
 from sampan.linux import durable, processes
 from sampan.linux.cgroups import Cgroup
@@ -97,7 +97,11 @@ def kill(entry: Entry, roots: Roots, number: int) -> None:
 def _stopped_by_user(entry: Entry) -> None:
     restarts = entry.restarts
     restarts.stopped_by_user = True
-    entry.save_restarts(restarts)
+    try:
+        entry.save_restarts(restarts)
+    except Exhausted:  # a full disk must not keep anybody from ending what may fill it
+        if (entry.container.restart or Restart()).policy != "no":
+            raise
 
 
 def stop(entry: Entry, roots: Roots, number: int, timeout: float | None) -> Exit | None:

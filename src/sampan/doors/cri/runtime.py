@@ -174,7 +174,7 @@ class Runtime:
         self, request: api.CheckpointContainerRequest
     ) -> api.CheckpointContainerResponse:
         known = self.containers.index.get(request.container_id)
-        raise Unimplemented(f"container {known.record.id} runs WebAssembly: its memory cannot be written out")
+        raise Unimplemented(f"container {known.record.id} is one of ours: these cannot be checkpointed")
 
 
 def _is_known(index: Index[Any], text: str) -> bool:
