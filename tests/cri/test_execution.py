@@ -473,37 +473,6 @@ def test_port_forward_reaches_a_server_in_the_pod_and_nothing_outside_of_it(node
         assert b"UNAVAILABLE" in get(node.port_forward(forward_request(pod_id)), port)
 
 
-def test_X10_a_pod_whose_network_is_gone_is_told(tmp_path):
-    with pytest.raises(NotFound, match="no network namespace"):
-        forwarding.socket_in(str(tmp_path / "gone"), forwarding.socket.AF_INET)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(Precondition):
-        forwarding.socket_in(str(tmp_path / "file"), forwarding.socket.AF_INET)
-
-
-def test_port_forward_on_the_hosts_network_tries_both_addresses(node):
-    async def ask(port: int) -> bytes:
-        reader, writer = await forwarding.dial("", port)
-        data = await reader.read(5)
-        writer.close()
-        return data
-
-    with forwarding.socket.create_server(("::1", 0), family=forwarding.socket.AF_INET6) as server:
-
-        def serve() -> None:
-            client, _ = server.accept()
-            with client:
-                client.sendall(b"ahoy")
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        port = server.getsockname()[1]
-        assert node._server.submit(ask(port)).result(20) == b"ahoy"
-        thread.join()
-    with pytest.raises(Unavailable, match=f"port {port} of the pod cannot be reached"):
-        node._server.submit(ask(port)).result(20)
-
-
 def _command_lines() -> list[bytes]:
     lines = []
     for pid in filter(str.isdigit, os.listdir("/proc")):

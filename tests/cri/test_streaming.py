@@ -500,7 +500,10 @@ def test_what_a_server_promised_ends_with_it():
     client.close()
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.1", ":80", "127.0.0.1:x", "127.0.0.1:70000"])
-def test_an_address_that_is_none_is_refused(address):
+@pytest.mark.parametrize(
+    "address",
+    ["", "127.0.0.1", ":80", "127.0.0.1:x", "127.0.0.1:70000", "0.0.0.0:0", "10.0.0.1:0", "[::]:0", "host:1"],
+)
+def test_K10_an_address_that_others_reach_is_refused(address):
     with pytest.raises(Invalid):
         StreamingServer(address)

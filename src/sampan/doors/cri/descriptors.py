@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import Self
 
-CHUNK = 64 << 10
+CHUNK = (64 << 10) + 1  # the longest packet of a container's control socket
 
 
 class Descriptor:
@@ -34,7 +34,7 @@ class Descriptor:
         """Some bytes, or a packet; nothing at the end, which a terminal whose last user has gone has too."""
         while self._left is None or self._left > 0:
             try:
-                data = os.read(self.fd, CHUNK + 1)
+                data = os.read(self.fd, CHUNK if self._left is None else min(CHUNK, self._left))
             except BlockingIOError:
                 await self.readable()
                 continue

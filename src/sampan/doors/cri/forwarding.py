@@ -24,20 +24,23 @@ async def dial(netns: str, port: int) -> tuple[asyncio.StreamReader, asyncio.Str
     Raises:
         Unavailable: nobody listens there. NotFound: the namespace is gone.
     """
-    failure = ""
+    failure = ""  # the first: not every pod has both
     for family, host in LOOPBACK:
         try:
             connection = socket_in(netns, family)
         except OSError as error:
-            failure = error.strerror or str(error)
+            failure = failure or os.strerror(error.errno or 0)
             continue
         try:
             async with asyncio.timeout(SECONDS):
                 await asyncio.get_running_loop().sock_connect(connection, (host, port))
             return await asyncio.open_connection(sock=connection)
-        except (OSError, TimeoutError) as error:
+        except TimeoutError:
             connection.close()
-            failure = getattr(error, "strerror", "") or "it does not answer"
+            failure = failure or f"no answer in {SECONDS:g} seconds"
+        except OSError as error:
+            connection.close()
+            failure = failure or os.strerror(error.errno or 0)
         except BaseException:
             connection.close()
             raise

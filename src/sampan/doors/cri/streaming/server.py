@@ -6,6 +6,7 @@ It is one thread with an event loop; whoever promises a stream is in another one
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import socket
 import threading
@@ -38,10 +39,10 @@ STOP_SECONDS = 10.0
 
 
 class StreamingServer:
-    """Listens on `address`, HOST:PORT; port 0 is a free one.
+    """Listens on `address`, HOST:PORT of the loopback; port 0 is a free one.
 
-    The address must be one that only this machine reaches, or a network that is trusted: the token is all that a client
-    needs.
+    Raises:
+        Invalid: it is no such address: the token in a URL is all that a client needs, and it is not encrypted.
     """
 
     def __init__(self, address: str = "127.0.0.1:0") -> None:
@@ -111,7 +112,6 @@ class StreamingServer:
         self._loop.set_exception_handler(_log)
         try:
             self._loop.run_forever()
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
             self._loop.close()
 
@@ -191,9 +191,15 @@ class StreamingServer:
 
 def _parse(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
-        raise Invalid(f"{address[:80]!r} is not an address", fix="write HOST:PORT, like 127.0.0.1:0")
+    host = "127.0.0.1" if host == "localhost" else host.removeprefix("[").removesuffix("]")
+    try:
+        is_loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback or not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
+        raise Invalid(
+            f"{address[:80]!r} is not an address of the loopback", fix="write HOST:PORT, like 127.0.0.1:0"
+        )
     return host, int(port)
 
 
