@@ -13,6 +13,7 @@ import os
 from sampan.container import rootfs
 from sampan.container.records import RESOLVER_FILES
 from sampan.container.spaces import Spaces
+from sampan.container.starter import own_pid
 from sampan.core.errors import Denied, Exists, Invalid, SampanError, Unimplemented
 from sampan.core.spec.runtime import Capabilities, Linux, Mount, Process, Resources, Spec, User
 from sampan.engine.grants import Preopen
@@ -270,10 +271,10 @@ def enter_cgroup(world: World, cgroup: Cgroup, claim: Callable[[str], None]) -> 
     resources = (linux.resources if linux is not None else None) or Resources()
     try:
         try:
-            cgroup.create(resources)
+            cgroup.create(resources, own_pid())
         except Exists:  # a run whose parent was killed left it
             cgroup.remove()
-            cgroup.create(resources)
+            cgroup.create(resources, own_pid())
         try:
             claim(cgroup.path)
         except BaseException:  # the container was deleted meanwhile: nobody else would take it away
