@@ -26,6 +26,7 @@ C_GUESTS = (
     "../bench/native/kernels",
     "../tests/escapes/guests/files",
     "../tests/escapes/guests/sockets",
+    "../tests/scenarios/cri/guests/applets",
 )
 
 
