@@ -220,6 +220,18 @@ def test_sixteen_at_once(node, boat):
     assert sorted(answers) == sorted((b"%d\n" % at, b"", 0) for at in range(16))
 
 
+def test_X4_a_program_is_spared_no_more_than_its_container(node, world):
+    limits = api.LinuxContainerResources(oom_score_adj=700)
+    config = api.LinuxContainerConfig(resources=limits)
+    boat = world.start_new(world.run_pod(), "sleep", "100", linux=config)
+    client = Web(node.exec(exec_request(boat, TOOL, "tick", "100000", "20", stdout=True)))
+    client.until(1, b"tick ")
+    scores = [Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in executors()]
+    client.close()
+    assert len(scores) > 1 and set(scores) == {"700\n"}
+    until(lambda: not executors())
+
+
 @pytest.mark.parametrize("transport", ["spdy", "websocket"])
 def test_exec_carries_every_stream(node, boat, transport):
     url = node.exec(exec_request(boat, TOOL, "stdin", stdin=True, stdout=True, stderr=True))

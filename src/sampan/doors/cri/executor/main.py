@@ -18,7 +18,8 @@ from sampan.core import strictjson
 from sampan.core.errors import Internal, SampanError, Unavailable, from_os_error
 from sampan.core.roots import default_roots
 from sampan.core.spec.runtime import Process
-from sampan.linux.processes import open_pidfd, set_child_subreaper
+from sampan.linux.files import read_file
+from sampan.linux.processes import open_pidfd, set_child_subreaper, set_oom_score_adj
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,10 +59,17 @@ def _start(line: int, terminal: bool, container_id: str, command: list[str]) -> 
     own = entry.spec.process or Process()
     env = ["TERM=xterm", *own.env] if terminal else own.env
     process = own.replace(args=command, env=env, terminal=terminal, console_size=None)
+    _give_protection_up(own.oom_score_adj or 0)
     if entry.container.linux_runtime:
         return _start_in_linux(line, entry, roots, process)
     console = os.dup(line) if terminal else -1
     return inside.execute(entry, roots, process, keep_stdin=True, console_fd=console)
+
+
+def _give_protection_up(score: int) -> None:
+    """The kernel spares the server when memory is short; what runs in a container it must not spare more than that."""
+    if score > int(read_file("/proc/self/oom_score_adj")):
+        set_oom_score_adj(score)
 
 
 def _start_in_linux(line: int, entry: Entry, roots: Roots, process: Process) -> int:
