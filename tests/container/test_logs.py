@@ -162,3 +162,12 @@ def test_a_limit_on_files_costs_lines_and_no_more(tmp_path):
             os._exit(1)
     assert os.waitpid(pid, 0)[1] == 0
     assert any(line.content.endswith(b"short\n") for line in read_log(str(tmp_path)))
+
+
+def test_a_new_log_begins_in_the_first_file(tmp_path):
+    """Which of the two was made last says nothing while both are empty."""
+    for name, time in (("log.0", 1), ("log.1", 2)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time, time))
+    LogWriter(str(tmp_path)).write(STDOUT, b"hello\n")
+    assert (tmp_path / "log.0").read_bytes().endswith(b"hello\n")

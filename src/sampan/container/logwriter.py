@@ -29,7 +29,8 @@ class LogWriter:
         self._limit = limit
         self._last = 0
         self._lost = 0
-        if os.fstat(self._fds[1]).st_mtime_ns > os.fstat(self._fds[0]).st_mtime_ns:
+        first, second = map(os.fstat, self._fds)
+        if second.st_size and second.st_mtime_ns > first.st_mtime_ns:  # two new ones begin with the first
             self._fds.reverse()
         self._size = os.fstat(self._fds[0]).st_size
 

@@ -10,6 +10,7 @@ import os
 import time
 from errno import EEXIST, ENOTEMPTY
 
+from sampan.container.names import Names
 from sampan.container.records import Container, Exit, Restarts, Running, State, check_name
 from sampan.core import strictjson
 from sampan.core.errors import DataLoss, Exists, Invalid, NotFound, SampanError, from_os_error
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from sampan.core.roots import Roots
 
     R = TypeVar("R", bound=Record)
-    _Version = tuple[int, int, int]
 
 CREATED, RUNNING, EXITED = "created", "running", "exited"
 RECORD = "container.json"
@@ -192,7 +192,7 @@ class Containers:
     def __init__(self, roots: Roots) -> None:
         self.roots = roots
         self.folder = roots.containers
-        self._names: dict[str, tuple[_Version, str]] = {}
+        self._names = Names(lambda container_id: f"{self.folder}/{container_id}/{RECORD}", self._name_of)
 
     def create(self, container: Container, spec: Spec, documents: dict[str, Record] | None = None) -> Entry:
         """A new container in state `created`.
@@ -335,36 +335,14 @@ class Containers:
             )
 
     def _by_name(self, name: str) -> Entry | None:
-        """The container of this name. A document is read again only when it was written anew."""
-        names: dict[str, tuple[_Version, str]] = {}
-        found = None
-        for container_id in self._ids():
-            folder = f"{self.folder}/{container_id}"
-            try:
-                version = _version_of(f"{folder}/{RECORD}")
-                known, called = self._names.get(container_id, (None, ""))
-                if known != version:
-                    called = read_entry(folder).container.name
-                names[container_id] = version, called
-                if found is None and called == name:
-                    found = read_entry(folder)
-            except SampanError:  # broken, or just removed: it has no name
-                continue
-        self._names = names
-        return found
+        container_id = self._names.find(name, self._ids())
+        try:
+            return read_entry(f"{self.folder}/{container_id}") if container_id else None
+        except SampanError:  # just removed
+            return None
 
-
-def _version_of(path: str) -> _Version:
-    """What differs whenever a document was written: none is ever changed in place.
-
-    Raises:
-        NotFound: it is not there.
-    """
-    try:
-        state = os.stat(path)
-    except OSError as error:
-        raise NotFound(f"{path} is missing") from error
-    return state.st_ino, state.st_mtime_ns, state.st_size
+    def _name_of(self, container_id: str) -> str:
+        return read_entry(f"{self.folder}/{container_id}").container.name
 
 
 def read_entry(folder: str) -> Entry:
