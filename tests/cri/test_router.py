@@ -8,6 +8,7 @@ import pytest
 from sampan.core.errors import Exists
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.methods import LISTS, METHODS
+from tests.scenarios.conftest import until
 
 from .peers import always, each, eventually, refusal
 
@@ -102,6 +103,52 @@ def test_the_runtime_behind_that_is_away_or_older_has_nothing_in_lists(peers, na
     assert front(name, kind()) == empty() and behind.calls == [name]
     behind.stop()
     assert front(name, kind()) == empty()
+
+
+def test_pods_of_the_runtime_that_is_away_stay_listed_as_they_were(peers):
+    def container(name: str, state: int, app: str) -> api.Container:
+        return api.Container(id=name, pod_sandbox_id=f"p{name}", state=state, labels={"app": app})
+
+    running, exited = api.CONTAINER_RUNNING, api.CONTAINER_EXITED
+    items = [container("a1", running, "x"), container("a2", exited, "x"), container("b", running, "y")]
+    behind = peers.behind(ListContainers=always(api.ListContainersResponse(containers=items)))
+    front = peers.front(behind.address, ListContainers=always(containers("c-ours")))
+
+    def listed(**wanted: object) -> list[str]:
+        request = api.ListContainersRequest(filter=api.ContainerFilter(**wanted))
+        return ids(front("ListContainers", request))
+
+    assert listed() == ["c-ours", "a1", "a2", "b"]
+    behind.stop()
+    assert listed() == ["c-ours", "a1", "a2", "b"]
+    assert listed(id="a") == ["c-ours", "a1", "a2"]
+    assert listed(state=api.ContainerStateValue(state=running)) == ["c-ours", "a1", "b"]
+    assert listed(pod_sandbox_id="pb") == ["c-ours", "b"]
+    assert listed(label_selector={"app": "x"}) == ["c-ours", "a1", "a2"]
+    behind.answers["ListContainers"] = always(api.ListContainersResponse())
+    behind.start()
+    assert until(lambda: listed() == ["c-ours"])
+
+
+@pytest.mark.parametrize("name", ["ListPodSandbox", "StreamPodSandboxes"])
+def test_sandboxes_of_the_runtime_that_is_away_stay_listed_however_they_are_asked_for(peers, name):
+    pods = [api.PodSandbox(id="a", labels={"app": "x"}), api.PodSandbox(id="b", state=api.SANDBOX_NOTREADY)]
+    behind = peers.behind(
+        ListPodSandbox=always(api.ListPodSandboxResponse(items=pods)),
+        StreamPodSandboxes=each(*[api.StreamPodSandboxesResponse(pod_sandboxes=[pod]) for pod in pods]),
+    )
+    front = peers.front(behind.address, ListPodSandbox=always(api.ListPodSandboxResponse()))
+
+    def listed(**wanted: object) -> list[str]:
+        request = getattr(api, METHODS[name].input_type.name)(filter=api.PodSandboxFilter(**wanted))
+        if name in LISTS:
+            return [pod.id for piece in front.stream(name, request) for pod in piece.pod_sandboxes]
+        return [pod.id for pod in front(name, request).items]
+
+    assert listed() == ["a", "b"]
+    behind.stop()
+    assert listed() == ["a", "b"] and listed(label_selector={"app": "x"}) == ["a"]
+    assert listed(state=api.PodSandboxStateValue(state=api.SANDBOX_NOTREADY)) == ["b"]
 
 
 def test_an_error_of_a_list_behind_is_told(peers):

@@ -67,7 +67,8 @@ def outcomes(node: CriNode, endpoint: str) -> dict[str, str]:
     with log.open("wb") as output:
         subprocess.run(
             [f"{folder}/critest", "-runtime-endpoint", endpoint, "-image-endpoint", endpoint,
-             "--ginkgo.no-color", "--ginkgo.seed=1", f"--ginkgo.json-report={report}", *which],
+             "--ginkgo.no-color", "--ginkgo.seed=1", "--ginkgo.flake-attempts=2",
+             f"--ginkgo.json-report={report}", *which],
             stdout=output, stderr=output, cwd=node.folder, timeout=3600,
         )  # fmt: skip
     (suite,) = json.loads(report.read_text())

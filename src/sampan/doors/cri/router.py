@@ -1,7 +1,8 @@
 """Who answers a call: we, the runtime behind us, or both.
 
 The handler decides where a sandbox is made; every later call follows the id in it. What lists things asks both and
-gives one answer. Where the runtime behind us is away, its own calls are UNAVAILABLE and lists are what we have.
+gives one answer. Where the runtime behind us is away, its own calls are UNAVAILABLE, its pods and containers are
+listed as they last were, and all other lists are of what is ours.
 
 Which call is of which kind is read from the messages: one with a `runtime_handler` makes a sandbox, one with a
 `container_id` is about a container.
@@ -24,6 +25,7 @@ from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.errors import MISSING, Refused
 from sampan.doors.cri.eventstream import merged
 from sampan.doors.cri.images_behind import create_behind
+from sampan.doors.cri.lastlists import LastLists
 from sampan.doors.cri.methods import LISTS, METHODS, full_name
 from sampan.doors.cri.upstream import Answer, Upstream
 
@@ -64,6 +66,7 @@ class Router:
         self._known = known
         self._calls = calls
         self._upstream = upstream
+        self._last = LastLists()
         self._special: dict[str, Callable[[Any, bytes, grpc.ServicerContext], bytes]] = {
             "Version": self._version,
             "Status": self._status,
@@ -158,17 +161,30 @@ class Router:
     def _list(self, name: str, request: Message, raw: bytes, context: grpc.ServicerContext) -> bytes:
         theirs = self._begin(name, raw, context)
         ours = self._ours(name, request, context)
-        answer = self._what_there_is(name, theirs)
+        answer = self._listed(name, request, theirs)
         return ours.SerializeToString() if answer is None else merging.lists(name, ours, answer)
+
+    def _listed(self, name: str, request: Message, theirs: Answer | None) -> bytes | None:
+        """Their list, or the last one that is known where they are away; None without any."""
+        answer = self._what_there_is(name, theirs)
+        if answer is not None:
+            self._last.remember(name, request, answer)
+        elif theirs is not None and (last := self._last.recall(name, request)) is not None:
+            return last.SerializeToString()
+        return answer
 
     def _their_pieces(self, name: str, raw: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         assert self._upstream is not None
+        request, pieces = _as_list(name, raw), []
         try:
-            yield from self._upstream.stream(full_name(name), [raw], context)
+            for piece in self._upstream.stream(full_name(name), [raw], context):
+                pieces.append(piece)
+                yield piece
+            self._last.remember(LISTS[name], request, b"".join(pieces))
         except Refused as refusal:
-            if refusal.code not in MISSING:
+            if refusal.code not in MISSING or pieces:
                 raise
-            answer = self._what_there_is(LISTS[name], self._begin(LISTS[name], raw, context))
+            answer = self._listed(LISTS[name], request, self._begin(LISTS[name], raw, context))
             if answer:
                 yield answer
 
@@ -185,7 +201,7 @@ class Router:
             if refusal.code not in MISSING:
                 raise
             if refusal.code is grpc.StatusCode.UNAVAILABLE:
-                log.warning("%s gives only what is ours: %s", name, refusal.details)
+                log.warning("%s knows nothing new of other pods: %s", name, refusal.details)
             return None
 
     def _version(self, request: Any, raw: bytes, context: grpc.ServicerContext) -> bytes:
