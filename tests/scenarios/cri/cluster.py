@@ -39,14 +39,17 @@ class Cluster:
         kubectl: the command line tool. enclosure: where all runs. data, run: the roots of `sampan cri`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, containerd: Path | None = None, gates: tuple[str, ...] = ()) -> None:
         """
         Args:
-            folder: a short path: those of sockets are bounded.
+            folder: a short path: those of sockets are bounded. containerd: the folder of the programs of one that is
+                not Debian's. gates: features of the kubelet that are not on by themselves.
         """
         programs = tools.tool("kubernetes")
         assert programs is not None
-        self.folder, self._programs = folder, programs
+        self.folder, self._programs, self._gates = folder, programs, gates
+        before = f"{containerd}:" if containerd is not None else ""
+        self._path = f"{before}{folder}/bin:{os.environ['PATH']}"
         self.data, self.run = folder / "sampan", folder / "run"
         self.upstream = f"unix://{folder}/containerd.sock"
         self.endpoint = f"unix://{folder}/sampan.sock"
@@ -73,7 +76,8 @@ class Cluster:
         self._begin_program("kube-scheduler", *configuration.scheduler(folder))
         self.begin_containerd()
         self.begin_sampan()
-        self._begin_program("kubelet", *configuration.kubelet(folder, self.endpoint, self.enclosure.name))
+        kubelet = configuration.kubelet(folder, self.endpoint, self.enclosure.name, self._gates)
+        self._begin_program("kubelet", *kubelet)
         until(lambda: self.kubectl("get", "node", NODE, "-o", f"jsonpath={READY}").stdout == "True", 60)
         until(lambda: self.kubectl("get", "serviceaccount", "default").returncode == 0, 60)
 
@@ -186,7 +190,7 @@ class Cluster:
         folder = self.folder / "daemons" / name
         folder.mkdir(parents=True, exist_ok=True)
         env = {
-            "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
+            "PATH": self._path,
             "HOME": str(self.folder),
             "SAMPAN_ROOT": str(self.data),
             "SAMPAN_RUN_ROOT": str(self.run),

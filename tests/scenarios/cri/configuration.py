@@ -102,10 +102,10 @@ def scheduler(folder: Path) -> list[str]:
     return _options(options)
 
 
-def kubelet(folder: Path, endpoint: str, cgroup: str) -> list[str]:
+def kubelet(folder: Path, endpoint: str, cgroup: str, gates: tuple[str, ...]) -> list[str]:
     """
     Args:
-        endpoint: of the runtime. cgroup: the one below which all pods go.
+        endpoint: of the runtime. cgroup: the one below which all pods go. gates: features to turn on.
     """
     settings: dict[str, Any] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -113,6 +113,7 @@ def kubelet(folder: Path, endpoint: str, cgroup: str) -> list[str]:
         "containerRuntimeEndpoint": endpoint,
         "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
         "authorization": {"mode": "AlwaysAllow"},
+        "featureGates": dict.fromkeys(gates, True),
         "failCgroupV1": False,
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{cgroup}",

@@ -6,9 +6,8 @@ What people type stays as they type it, with the manifests as they have them.
 from __future__ import annotations
 
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,95 +16,22 @@ import pytest
 import sampan
 from tests import tools
 from tests.scenarios.conftest import needs, until
-from tests.scenarios.shim.pods.node import BUSYBOX, DEMO, NGINX, WEB
-from tests.scenarios.shim.pods.node import TOOL as DEMO_TOOL
+from tests.scenarios.shim.pods.node import BUSYBOX, NGINX, WEB
 
 from .cluster import PROGRAMS, Cluster
 from .configuration import ADDRESS
-from .images import images
+from .workloads import HELLO, LINUX, MINUTE, TOOL, container, ended, pod, ready, running, serves, state, tool
 
 MANIFESTS = Path(__file__).parent / "manifests"
 SHARED = Path(__file__).parents[1] / "shim" / "pods" / "manifests"
-TOOL = "/toolbox.wasm"  # beside the server, in its image
-HELLO, LINUX = "Hello, World!\n", "from Linux\n"
-MINUTE = 60
 
 pytestmark = [*tools.needs("kubernetes"), needs(*PROGRAMS)]
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = Path(f"/tmp/k8s-{os.urandom(4).hex()}")
-    folder.mkdir(mode=0o700)
-    cluster = Cluster(folder)
-    try:
-        cluster.start(images(tmp_path_factory.mktemp("images")))
-        for handler in ("wasm", "wasmtime"):
-            cluster.apply(
-                {
-                    "apiVersion": "node.k8s.io/v1",
-                    "kind": "RuntimeClass",
-                    "metadata": {"name": handler},
-                    "handler": handler,
-                }
-            )
+    with running(tmp_path_factory.mktemp("images")) as cluster:
         yield cluster
-        cluster.kubectl.ok("delete", "jobs,deployments,pods", "--all", "--wait=true")
-        until(lambda: not cluster.left(), 3 * MINUTE)  # a kubelet removes sandboxes once a minute
-    finally:
-        left = cluster.left()
-        cluster.close()
-    assert left == []
-
-
-def container(image: str, *args: str, name: str = "main", **content: Any) -> dict[str, Any]:
-    return {"name": name, "image": image, "imagePullPolicy": "IfNotPresent", "args": list(args), **content}
-
-
-def pod(name: str, *containers: dict[str, Any], handler: str = "wasm", **spec: Any) -> dict[str, Any]:
-    """A pod of ours, or with an empty handler a Linux one."""
-    chosen = {"runtimeClassName": handler} if handler else {}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {"containers": list(containers), "terminationGracePeriodSeconds": 1, **chosen, **spec},
-    }
-
-
-def tool(*args: str, **content: Any) -> dict[str, Any]:
-    """A container of the image with the many small commands."""
-    return container(DEMO, *args, command=list(DEMO_TOOL), **content)
-
-
-def ready(cluster: Cluster, name: str) -> dict[str, Any]:
-    """A pod once it is ready; says what became of it where it is not."""
-    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=60s", f"pod/{name}")
-    found = cluster.get("pod", name)
-    conditions = {item["type"]: item["status"] for item in found["status"].get("conditions", ())}
-    assert conditions["Ready"] == "True", cluster.kubectl("describe", "pod", name).stdout
-    return found
-
-
-def state(cluster: Cluster, name: str, container: str = "main") -> dict[str, Any]:
-    """The status of a container of a pod."""
-    statuses = cluster.get("pod", name)["status"].get("containerStatuses", ())
-    return next(
-        (status for status in statuses if status["name"] == container), {"state": {}, "restartCount": 0}
-    )
-
-
-def ended(cluster: Cluster, name: str) -> dict[str, Any]:
-    """How the container of a pod that runs once has ended."""
-
-    def terminated() -> Any:
-        return state(cluster, name)["state"].get("terminated")
-
-    return dict(until(terminated, MINUTE))
-
-
-def serves(fetch: Callable[[], str]) -> str:
-    return str(until(fetch, MINUTE))
 
 
 def test_the_node_shows_our_name_and_version(cluster: Cluster) -> None:
