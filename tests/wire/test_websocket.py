@@ -84,7 +84,11 @@ def test_K1_endless_fragments_are_refused():
         masked(BINARY, b"first", final=False) + masked(BINARY, b"second"),
         masked(CLOSE, b"\3"),
     ],
-)
+    ids=[  # their masks are random
+        "not-masked", "reserved-bit", "unknown", "unknown-control", "long-control", "control-in-pieces",
+        "continuation-of-nothing", "two-messages-at-once", "half-a-code",
+    ],
+)  # fmt: skip
 def test_what_no_client_may_send_ends_the_connection(frames):
     decoder = Decoder()
     with pytest.raises(Invalid):
