@@ -64,6 +64,7 @@ def outcomes(node: CriNode, endpoint: str) -> dict[str, str]:
     report = node.folder / "report.json"
     which = [] if FULL else [f"--ginkgo.focus={SOME}"]
     log = node.folder / "critest.log"
+    before = segments()
     with log.open("wb") as output:
         subprocess.run(
             [f"{folder}/critest", "-runtime-endpoint", endpoint, "-image-endpoint", endpoint,
@@ -71,12 +72,20 @@ def outcomes(node: CriNode, endpoint: str) -> dict[str, str]:
              f"--ginkgo.json-report={report}", *which],
             stdout=output, stderr=output, cwd=node.folder, timeout=3600,
         )  # fmt: skip
+    for segment in segments() - before:  # critest makes them, to see them, and leaves them
+        subprocess.run(["ipcrm", "-m", segment], check=False)
     (suite,) = json.loads(report.read_text())
     return {
         " ".join([*spec["ContainerHierarchyTexts"], spec["LeafNodeText"]]): spec["State"]
         for spec in suite["SpecReports"]
         if spec["LeafNodeType"] == "It"
     }
+
+
+def segments() -> set[str]:
+    """The ids of shared memory of the size that critest makes, which nobody uses."""
+    lines = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
+    return {words[1] for words in lines if words[3] == "1048576" and words[6] == "0"}
 
 
 def passed(found: dict[str, str]) -> set[str]:
