@@ -27,28 +27,28 @@ Context = api.LinuxContainerSecurityContext
 
 def test_without_a_wish_the_image_says_who_it_is(tmp_path: Path) -> None:
     rootfs = make_rootfs(tmp_path)
-    assert security.user_of(Context(), "", rootfs) == User(0, 0, additional_gids=[50])
-    assert security.user_of(Context(), "web", rootfs) == User(1000, 1001, additional_gids=[50, 8])
+    assert security.user_of(Context(), "", rootfs) == User(0, 0, additional_gids=[0, 50])
+    assert security.user_of(Context(), "web", rootfs) == User(1000, 1001, additional_gids=[1001, 50, 8])
 
 
 def test_a_number_a_name_and_a_group(tmp_path: Path) -> None:
     rootfs = make_rootfs(tmp_path)
     by_number = Context(run_as_user={"value": 1000}, run_as_group={"value": 7})
-    assert security.user_of(by_number, "root", rootfs) == User(1000, 7, additional_gids=[50, 8])
+    assert security.user_of(by_number, "root", rootfs) == User(1000, 7, additional_gids=[7, 50, 8])
     by_name = Context(run_as_username="web", run_as_group={"value": 7})
-    assert security.user_of(by_name, "root", rootfs) == User(1000, 7, additional_gids=[50, 8])
+    assert security.user_of(by_name, "root", rootfs) == User(1000, 7, additional_gids=[7, 50, 8])
     root = Context(run_as_user={"value": 0}, supplemental_groups_policy=api.Strict)
-    assert security.user_of(root, "web", rootfs) == User(0, 0)
+    assert security.user_of(root, "web", rootfs) == User(0, 0, additional_gids=[0])
     unknown = Context(run_as_user={"value": 4711})
-    assert security.user_of(unknown, "web", rootfs) == User(4711, 0)
+    assert security.user_of(unknown, "web", rootfs) == User(4711, 0, additional_gids=[0])
 
 
 def test_groups_are_merged_with_the_images_or_stand_for_themselves(tmp_path: Path) -> None:
     rootfs = make_rootfs(tmp_path)
     merged = Context(run_as_username="web", supplemental_groups=[8, 1234])
-    assert security.user_of(merged, "", rootfs).additional_gids == [50, 8, 1234]
+    assert security.user_of(merged, "", rootfs).additional_gids == [1001, 50, 8, 1234]
     merged.supplemental_groups_policy = api.Strict
-    assert security.user_of(merged, "", rootfs).additional_gids == [8, 1234]
+    assert security.user_of(merged, "", rootfs).additional_gids == [1001, 8, 1234]
 
 
 @pytest.mark.parametrize(

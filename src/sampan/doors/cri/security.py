@@ -46,6 +46,9 @@ class Profile(Record):
 def user_of(context: api.LinuxContainerSecurityContext, image_user: str, rootfs: str) -> User:
     """As whom the process begins; names are looked up in the image's own files.
 
+    Its own group is among the additional ones: a process that changes its group stays a member of that which files may
+    be closed to.
+
     Raises:
         Invalid: ids that are none, both a number and a name, a group without a user. NotFound: a name that the image
             does not have.
@@ -64,7 +67,9 @@ def user_of(context: api.LinuxContainerSecurityContext, image_user: str, rootfs:
             of_image = []
         case unknown:
             raise Invalid(f"{WHERE}.supplemental_groups_policy {unknown} is not known")
-    return user.replace(additional_gids=list(dict.fromkeys([*of_image, *context.supplemental_groups])))
+    return user.replace(
+        additional_gids=list(dict.fromkeys([user.gid, *of_image, *context.supplemental_groups]))
+    )
 
 
 def _user_text(context: api.LinuxContainerSecurityContext) -> str:
