@@ -16,7 +16,10 @@ from tests.scenarios.conftest import Daemon, free_port
 E2E, STAGING = "registry.k8s.io/e2e-test-images", "gcr.io/k8s-staging-cri-tools"
 PAUSE = "registry.k8s.io/pause:3.9"
 HOSTS = ("registry.k8s.io", "gcr.io", "k8s.gcr.io")
-PASSWD = "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/false\ndefault-user:x:1000:1000::/:/bin/sh\n"
+PASSWD = (
+    "root:x:0:0::/root:/bin/sh\nwww-data:x:33:33::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n"
+    "default-user:x:1000:1000::/:/bin/sh\n"
+)
 GROUP = "root:x:0:\nwww-data:x:33:\ndefault-user:x:1000:\ngroup-defined-in-image:x:50000:default-user\n"
 SCRIPTS = {"pgrep": '#!/bin/sh\nexec pidof "$1"\n', "ipcs": "#!/bin/sh\nexec cat /proc/sysvipc/shm\n"}
 SERVER = r"""

@@ -30,7 +30,7 @@ pytestmark = [
 FULL = os.environ.get("SAMPAN_SWEEP") == "full"
 SOME = (
     "Runtime info|Idempotence|runtime should support (execSync|attach|exec|portforward|starting container with log|"
-    "reopening|DNS config|set hostname|RunAsUser$|removing running)|listImage should get"
+    "reopening|DNS config|set hostname|RunAsUser|removing running)|listImage should get"
 )
 
 
