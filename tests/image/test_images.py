@@ -78,6 +78,7 @@ def test_a_container_image(store):
     assert image.files == []
     assert image.labels == {"l": "v"}
     assert str(image.platform) == "linux/amd64"
+    assert image.set_ids
     assert image.media_type == OCI_CONFIG
     parts = [image.descriptor, image.manifest.config, *image.manifest.layers]
     assert image.size == sum(p.size for p in parts)
@@ -86,6 +87,11 @@ def test_a_container_image(store):
 def test_a_docker_image(store):
     image = container(store, config_with(), 1, DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST)
     assert image.format == "docker"
+
+
+def test_set_user_id_files_mean_something_to_linux_alone(store):
+    assert not container(store, config_with() | {"architecture": "wasm", "os": "wasip1"}).set_ids
+    assert not container(store, config_with() | {"architecture": "wasm"}).set_ids
 
 
 def test_chain_id_is_the_specifications(store):

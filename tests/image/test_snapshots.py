@@ -26,6 +26,7 @@ class Rootfs(Record):
     chain_id: str
     rootfs_layers: list[RootfsLayer] = []
     files: list[RootfsFile] = []
+    set_ids: bool = False
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def test_many_processes_unpack_one_image_once(store: ContentStore, snapshots: Sn
         "from sampan.image.store import ContentStore\n"
         "chain, digest, size, diff = sys.argv[3:]\n"
         "layer = RootfsLayer(Descriptor('', digest, int(size)), diff)\n"
-        "image = SimpleNamespace(chain_id=chain, rootfs_layers=[layer], files=[])\n"
+        "image = SimpleNamespace(chain_id=chain, set_ids=False, rootfs_layers=[layer], files=[])\n"
         "path = Snapshots(sys.argv[2]).prepare(ContentStore(sys.argv[1]), image)\n"
         "print(os.stat(path).st_ino, len(os.listdir(path)))\n"
     )

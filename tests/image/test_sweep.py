@@ -52,7 +52,8 @@ def work():
         store.tag("x.example/a:1", manifest)
         store.tag("x.example/b:1", manifest)
     with snapshots.hold():
-        image = SimpleNamespace(chain_id=diff_id, rootfs_layers=[RootfsLayer(layer, diff_id)], files=[])
+        layers = [RootfsLayer(layer, diff_id)]
+        image = SimpleNamespace(chain_id=diff_id, set_ids=False, rootfs_layers=layers, files=[])
         snapshots.prepare(store, image)
     store.untag("x.example/b:1")
     store.put(b"unused", OCI_CONFIG)

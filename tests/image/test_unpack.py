@@ -430,6 +430,17 @@ def test_L18_set_id_bits_and_attributes_are_dropped(tree: Path) -> None:
     assert os.listxattr(tree / "su") == []
 
 
+def test_L18_a_linux_images_set_id_bits_are_kept_for_root(tree: Path) -> None:
+    data = archive(file("su", mode=0o6755), folder("mail", mode=0o2775), file("plain", mode=0o644))
+    with Unpacker(str(tree), set_ids=True) as unpacker:
+        unpacker.apply(io.BytesIO(data), len(data), digest_of(data))
+        unpacker.finish()
+    kept = os.geteuid() == 0
+    assert stat.S_IMODE(os.stat(tree / "su").st_mode) == (0o6755 if kept else 0o755)
+    assert stat.S_IMODE(os.stat(tree / "mail").st_mode) == (0o2775 if kept else 0o775)
+    assert stat.S_IMODE(os.stat(tree / "plain").st_mode) == 0o644
+
+
 @pytest.mark.parametrize(
     "name", ["trusted.overlay.opaque", "trusted.overlay.redirect", "user.overlay.metacopy"]
 )

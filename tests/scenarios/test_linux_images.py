@@ -20,6 +20,7 @@ DOCKERFILE = """FROM scratch
 COPY busybox /bin/busybox
 COPY busybox /bin/sh
 COPY --chmod=644 busybox /bin/data
+COPY --chmod=4755 busybox /bin/owners
 COPY passwd group /etc/
 ENV PLACE=image
 ENTRYPOINT ["/bin/sh", "-c"]
@@ -99,6 +100,14 @@ def test_it_is_explained_as_linux(linux):
     assert said.startswith("box: linux")
     assert "ELF" in said
     assert "runc" in said
+
+
+def test_a_set_user_id_program_is_one_in_the_container(linux):
+    asked = "busybox stat -c %a /bin/owners; busybox grep ' / ' /proc/mounts; busybox grep NoNewPrivs /proc/self/status"
+    mode, mount, privileges = linux.ok("run", "--rm", "box", asked).splitlines()
+    assert mode == "4755"
+    assert "nosuid" not in mount
+    assert privileges.split()[1] == "0"
 
 
 def test_it_lives_a_whole_life_in_the_background(linux):

@@ -49,6 +49,7 @@ class Extractor:
         self._keeps_folders = keeps_folders
         self._entries = 0
         self._owns = os.geteuid() == 0
+        self._mode_bits = 0o1777
         self._folders: dict[bytes, Entry] = {}
 
     def add(self, entry: Entry, pieces: Iterable[bytes]) -> None:
@@ -214,7 +215,7 @@ class Extractor:
         """Owner, then mode (a change of owner drops bits), then times."""
         if self._owns:
             os.fchown(fd, entry.uid, entry.gid)
-        os.fchmod(fd, entry.mode & 0o1777)
+        os.fchmod(fd, entry.mode & self._mode_bits)
         os.utime(fd, ns=(entry.mtime, entry.mtime))
 
     def _finish_folder(self, path: bytes, entry: Entry) -> None:

@@ -24,6 +24,7 @@ from sampan.image.configs import parse_config, split_labels
 from sampan.image.formats import TAR_LAYERS, check_format, kept_config, recognise
 from sampan.image.layers import RootfsFile, RootfsLayer
 from sampan.image.manifests import Resolved, resolve_manifest
+from sampan.image.platforms import is_wasm
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,6 +99,11 @@ class Image:
     def platform(self) -> Platform:
         """The platform that the configuration declares."""
         return platform_of(self.config)
+
+    @property
+    def set_ids(self) -> bool:
+        """Whether its set-user-id files mean something: nothing runs by them but Linux programs."""
+        return self.platform.os == "linux" and not is_wasm(self.platform)
 
     @property
     def labels(self) -> dict[str, str]:

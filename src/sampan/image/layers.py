@@ -33,11 +33,15 @@ class RootfsFile(Record):
 class Rootfs(Protocol):
     """What the snapshots ask of an image: layers are applied first, in order, then the files are written.
 
-    `chain_id` is a digest that is the same for the same layers and files.
+    `chain_id` is a digest that is the same for the same layers and files. `set_ids` tells whether set-user-id files
+    mean something: they do for Linux programs.
     """
 
     @property
     def chain_id(self) -> str: ...
+
+    @property
+    def set_ids(self) -> bool: ...
 
     @property
     def rootfs_layers(self) -> list[RootfsLayer]: ...

@@ -157,7 +157,7 @@ class Snapshots:
     ) -> None:
         from sampan.image.unpack import Unpacker
 
-        with Unpacker(work, self._limits) as unpacker:
+        with Unpacker(work, self._limits, set_ids=image.set_ids) as unpacker:
             for layer in image.rootfs_layers:
                 with store.open(layer.descriptor.digest) as blob:
                     unpacker.apply(blob, layer.descriptor.size, layer.diff_id)

@@ -25,15 +25,21 @@ CHUNK = 256 << 10
 
 
 class Unpacker(Extractor):
-    """Applies the layers of one image, in order, to one empty folder; `finish` after the last."""
+    """Applies the layers of one image, in order, to one empty folder; `finish` after the last.
 
-    def __init__(self, folder: str, limits: Limits | None = None) -> None:
+    Args:
+        set_ids: whether root keeps the bits by which a program runs as its file's owner or group.
+    """
+
+    def __init__(self, folder: str, limits: Limits | None = None, *, set_ids: bool = False) -> None:
         try:
             root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError as error:
             raise from_os_error(error, f"unpack into {folder!r}") from error
         os.fchmod(root, 0o755)
         super().__init__(root, limits or Limits(), "the layer")
+        if set_ids and self._owns:
+            self._mode_bits = 0o7777
         self._bytes = 0
         self._first = True
 
