@@ -11,8 +11,8 @@ from .conftest import TOOLBOX, Harbour, Sampan, until
 from .test_imports import ALWAYS, imported
 
 QUICK = {
-    *("_json", "fcntl", "time"),
-    *("sampan.container", "sampan.container.records", "sampan.container.store"),
+    *("_json", "errno", "fcntl", "time"),
+    *("sampan.container", "sampan.container.names", "sampan.container.records", "sampan.container.store"),
     *("sampan.core.spec", "sampan.core.spec.runtime", "sampan.core.strictjson", "sampan.core.units"),
     *("sampan.doors.cli.commands", "sampan.doors.cli.commands.ps"),
     *("sampan.doors.cli.containerrows", "sampan.doors.cli.output"),
@@ -21,7 +21,7 @@ QUICK = {
     "sampan.linux.numbers",
     *("sampan.linux.processes", "sampan.linux.syscalls"),
 }
-WITH_ROWS = {"errno", "sampan.core.digest", "sampan.core.reference", "sampan.doors.cli.imagerows"}
+WITH_ROWS = {"sampan.core.digest", "sampan.core.reference", "sampan.doors.cli.imagerows"}
 
 
 def names(harbour: Harbour, *words: str) -> list[str]:

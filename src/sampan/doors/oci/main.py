@@ -9,7 +9,15 @@ import os
 import sys
 
 from sampan.core.commandline import HELP, UsageError, parse, setting, switch
-from sampan.core.errors import Internal, Invalid, NotFound, SampanError, Unimplemented, from_os_error
+from sampan.core.errors import (
+    Internal,
+    Invalid,
+    NotFound,
+    SampanError,
+    Unimplemented,
+    from_os_error,
+    printable,
+)
 from sampan.doors.oci import listing
 from sampan.doors.oci.context import Context
 
@@ -113,7 +121,11 @@ def _report(error: BaseException, name: str, context: Context) -> int:
     text = _as_callers_read_it(error)
     context.record("error", text)
     try:
-        print(f"sampan-oci {name}: {text}" if name else f"sampan-oci: {text}", file=sys.stderr, flush=True)
+        print(
+            f"sampan-oci {printable(name)}: {text}" if name else f"sampan-oci: {text}",
+            file=sys.stderr,
+            flush=True,
+        )
     except OSError:  # nobody is there to be told
         pass
     return EXEC_FAILED if name == "exec" else 1
