@@ -187,3 +187,16 @@ def test_a_cgroup_below_a_pods_slice_is_there_while_it_runs_and_gone_with_it(wor
     world.remove_pod(pod_id)
     assert not any(os.path.exists(folder) for folder in cgroup.folders)
     assert not any(os.path.exists(os.path.dirname(folder)) for folder in cgroup.folders)
+
+
+def test_what_an_update_does_not_name_stays_in_what_was_asked_for() -> None:
+    page = api.HugepageLimit
+    old = api.LinuxContainerResources(
+        cpu_shares=2,
+        cpuset_cpus="0",
+        hugepage_limits=[page(page_size="2MB", limit=1), page(page_size="1GB", limit=1)],
+    )
+    new = api.LinuxContainerResources(cpu_shares=5, hugepage_limits=[page(page_size="2MB", limit=4)])
+    resources.merge_given(old, new)
+    assert (old.cpu_shares, old.cpuset_cpus) == (5, "0")
+    assert {each.page_size: each.limit for each in old.hugepage_limits} == {"2MB": 4, "1GB": 1}

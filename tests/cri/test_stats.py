@@ -190,8 +190,9 @@ def test_what_goes_over_a_pods_network_is_counted_without_a_process_in_it(world:
     assert sent["eth0"] > 1000
 
 
-def test_a_pod_with_a_cgroup_counts_what_its_ended_containers_used(world: PodWorld) -> None:
-    parent = f"/sampan-test-{world.roots.data.encode().hex()[-12:]}"
+@pytest.mark.parametrize("ending", ["", ".slice"])
+def test_a_pod_with_a_cgroup_counts_what_its_ended_containers_used(world: PodWorld, ending: str) -> None:
+    parent = f"/sampan-test-{world.roots.data.encode().hex()[-12:]}{ending}"
     pod = world.run_pod("web", linux=api.LinuxPodSandboxConfig(cgroup_parent=parent))
     container = world.start_new(pod, "loop")
     stats = stats_of(world)

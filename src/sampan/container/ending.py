@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SIGKILL = 9
 KILL_SECONDS = 10.0  # where the kernel needs longer than that, nobody can help it
-RECORD_SECONDS = 2.0
+RECORD_SECONDS = 2.0  # what the parent of a process takes at most to write down how it ended
 
 
 def wait(entry: Entry, timeout: float | None = None) -> Exit | None:

@@ -93,7 +93,6 @@ def default_profile(capabilities: list[str]) -> Seccomp:
     if "CAP_SYS_ADMIN" not in capabilities:
         no_namespace = SyscallArg(0, CLONE_NEW, "SCMP_CMP_MASKED_EQ", 0)
         rules.append(SyscallRule(["clone"], ALLOW, args=[no_namespace]))
-        rules.append(
-            SyscallRule(["clone3"], REFUSE, ENOSYS)
-        )  # its flags are in memory, where no filter sees them
+        # its flags are in memory, where no filter sees them
+        rules.append(SyscallRule(["clone3"], REFUSE, ENOSYS))
     return Seccomp(REFUSE, EPERM, ARCHITECTURES.get(os.uname().machine, []), syscalls=rules)

@@ -13,19 +13,12 @@ from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.signals import signal_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sampan.container.records import State
     from sampan.container.store import Entry
     from sampan.doors.cri.documents import Pod, PodContainer
 
-COMPLETED, ERROR, OOM_KILLED, START_ERROR, UNKNOWN = (
-    "Completed",
-    "Error",
-    "OOMKilled",
-    "StartError",
-    "Unknown",
-)
+COMPLETED, ERROR, OOM_KILLED = "Completed", "Error", "OOMKilled"
+START_ERROR, UNKNOWN = "StartError", "Unknown"
 START_CODE, LOST_CODE = 128, 255  # as containerd says them
 BROKEN = "DamagedRecord"
 _STATES = {CREATED: api.CONTAINER_CREATED, RUNNING: api.CONTAINER_RUNNING, EXITED: api.CONTAINER_EXITED}
@@ -100,6 +93,7 @@ def container_status(record: PodContainer, state: State, stop_signal: str) -> ap
 
 
 def container_state(state: State | None) -> api.ContainerState:
+    """The API's word for a state; None is that of a container whose documents cannot be read."""
     return api.CONTAINER_UNKNOWN if state is None else _STATES[state.status]
 
 
@@ -129,15 +123,6 @@ def container_info(record: PodContainer, entry: Entry, pid: int) -> dict[str, st
     return {"info": strictjson.dumps(document).decode()}
 
 
-def merge_resources(old: api.LinuxContainerResources, new: api.LinuxContainerResources) -> None:
-    """Writes what `new` specifies into `old`; of the sizes of huge pages, each counts for itself."""
-    sizes = {page.page_size for page in new.hugepage_limits}
-    kept = [page for page in old.hugepage_limits if page.page_size not in sizes]
-    old.ClearField("hugepage_limits")
-    old.hugepage_limits.extend(kept)
-    old.MergeFrom(new)
-
-
 def _user(record: PodContainer) -> api.ContainerUser | None:
     if record.user < 0:
         return None
@@ -161,10 +146,12 @@ def listed_pod(pod: Pod) -> api.PodSandbox:
 
 
 def pod_state(*, is_ready: bool) -> api.PodSandboxState:
+    """The API has two of them only."""
     return api.SANDBOX_READY if is_ready else api.SANDBOX_NOTREADY
 
 
 def pod_status(pod: Pod, *, is_ready: bool) -> api.PodSandboxStatus:
+    """What PodSandboxStatus tells; addresses only while the sandbox is ready."""
     config = pod.config
     ips = pod.ips if is_ready else []
     options = config.linux.security_context.namespace_options
@@ -195,8 +182,3 @@ def pod_info(pod: Pod, broken: str) -> dict[str, str]:
         **({"problem": broken} if broken else {}),
     }
     return {"info": strictjson.dumps(document).decode()}
-
-
-def has_labels(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
-    """Whether all labels of `selector` are among `labels`."""
-    return all(labels.get(key) == value for key, value in selector.items())

@@ -21,6 +21,7 @@ from sampan.core.spec.runtime import User
 from sampan.doors.cri import answers, resources
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.documents import POD_CONTAINER, Pod, PodContainer, encode, save_pod_container
+from sampan.doors.cri.filters import selects_container
 from sampan.doors.cri.index import Index
 from sampan.doors.cri.starts import fail_start, forget_start, mark_start
 from sampan.doors.cri.watching import Watch
@@ -252,10 +253,7 @@ class PodContainers:
         self._forget_removed()
         response = api.ListContainersResponse()
         for known in reversed(self.index.all()):
-            record = known.record
-            if not (record.id.startswith(wanted.id) and record.pod.startswith(wanted.pod_sandbox_id)):
-                continue
-            if not answers.has_labels(known.listed.labels, wanted.label_selector):
+            if not selects_container(wanted, known.listed):
                 continue
             state = answers.container_state(known.state)
             if wanted.HasField("state") and wanted.state.state != state:
@@ -300,7 +298,7 @@ class PodContainers:
         with known.lock:
             resources.update(entry, wanted)
             config = known.record.config
-            answers.merge_resources(config.linux.resources, wanted)
+            resources.merge_given(config.linux.resources, wanted)
             changed = known.record.replace(config_bytes=encode(config))
             save_pod_container(entry.folder, changed)
             known.record = changed

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from sampan.container.ending import RECORD_SECONDS
 from sampan.core.errors import Exhausted, SampanError
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.linux import processes
@@ -36,7 +37,6 @@ STARTED = api.CONTAINER_STARTED_EVENT
 STOPPED = api.CONTAINER_STOPPED_EVENT
 DELETED = api.CONTAINER_DELETED_EVENT
 MOST_WAITING = 1000
-RECORD_SECONDS = 2.0  # what the parent of a process takes at most to write down how it ended
 RECORD_POLL = 0.01
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from sampan.doors.cri.answers import has_labels
 from sampan.doors.cri.api import runtime_pb2 as api
+from sampan.doors.cri.filters import selects_container, selects_pod
 
 NAMES = frozenset({"ListPodSandbox", "ListContainers"})
 
@@ -66,21 +66,6 @@ def _parsed(name: str, answer: bytes) -> dict[str, Any]:
 
 
 def _is_wanted(item: Any, wanted: Any) -> bool:
-    return _is_pod(item, wanted) if isinstance(item, api.PodSandbox) else _is_container(item, wanted)
-
-
-def _is_pod(pod: api.PodSandbox, wanted: api.PodSandboxFilter) -> bool:
-    return (
-        pod.id.startswith(wanted.id)
-        and (not wanted.HasField("state") or pod.state == wanted.state.state)
-        and has_labels(pod.labels, wanted.label_selector)
-    )
-
-
-def _is_container(container: api.Container, wanted: api.ContainerFilter) -> bool:
-    return (
-        container.id.startswith(wanted.id)
-        and container.pod_sandbox_id.startswith(wanted.pod_sandbox_id)
-        and (not wanted.HasField("state") or container.state == wanted.state.state)
-        and has_labels(container.labels, wanted.label_selector)
-    )
+    if wanted.HasField("state") and item.state != wanted.state.state:
+        return False
+    return selects_pod(wanted, item) if isinstance(item, api.PodSandbox) else selects_container(wanted, item)

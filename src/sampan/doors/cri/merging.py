@@ -87,9 +87,8 @@ def status(ours: api.StatusResponse, theirs: api.StatusResponse | None, trouble:
     answer.status.conditions.extend(conditions.values())
     known = {handler.name for handler in answer.runtime_handlers}
     answer.runtime_handlers.extend(h for h in theirs.runtime_handlers if h.name not in known)
-    for (
-        feature
-    ) in api.RuntimeFeatures.DESCRIPTOR.fields_by_name:  # of the node: what only one has, it has not
+    # features are the node's: what only one has, it has not
+    for feature in api.RuntimeFeatures.DESCRIPTOR.fields_by_name:
         both = getattr(ours.features, feature) and getattr(theirs.features, feature)
         setattr(answer.features, feature, both)
     for key, text in theirs.info.items():

@@ -32,7 +32,9 @@ from sampan.doors.cri.documents import (
     save_pod,
     spaces_folder,
 )
+from sampan.doors.cri.filters import selects_pod
 from sampan.doors.cri.index import Index
+from sampan.doors.cri.resources import parts_of
 from sampan.doors.cri.specs import check_pod
 from sampan.linux import durable
 from sampan.linux.cgroup_files import remove_if_empty
@@ -252,10 +254,7 @@ class Pods:
         """The sandboxes that a filter lets through, newest first."""
         response = api.ListPodSandboxResponse()
         for known in reversed(self.index.all()):
-            pod = known.pod
-            if not pod.id.startswith(wanted.id) or not answers.has_labels(
-                known.listed.labels, wanted.label_selector
-            ):
+            if not selects_pod(wanted, known.listed):
                 continue
             state = answers.pod_state(is_ready=known.is_ready)
             if wanted.HasField("state") and wanted.state.state != state:
@@ -290,5 +289,5 @@ def _own_spaces(config: api.PodSandboxConfig) -> list[str]:
 
 def _cgroup_folders(parent: str) -> list[str]:
     """The folders of a pod's parent cgroup, as `resources.cgroups_path_of` names it."""
-    name = "/".join(part for part in parent.split("/") if part not in ("", "."))
+    name = "/".join(parts_of(parent))
     return Cgroup(name, base="").files.all_folders() if name else []

@@ -67,9 +67,7 @@ def _memory(given: api.LinuxContainerResources) -> Memory | None:
             f"linux.resources.memory_swap_limit_in_bytes is {both}, and the memory alone has no limit",
             fix="set memory_limit_in_bytes too",
         )
-    if (
-        both == limit
-    ):  # no swap at all is what a limit means anyway, also where the kernel does not count swap
+    if both == limit:  # no swap is what a limit means anyway, also where the kernel does not count swap
         both = 0
     return Memory(limit=limit or None, swap=both or None) if limit or both else None
 
@@ -106,6 +104,11 @@ def _least_score() -> int:
     return int(read_file("/proc/self/oom_score_adj"))
 
 
+def parts_of(parent: str) -> list[str]:
+    """The folders, from the top of the hierarchy on, that a pod's `cgroup_parent` names; none for none."""
+    return [part for part in parent.split("/") if part not in ("", ".")]
+
+
 def cgroups_path_of(parent: str, container_id: str, *, systemd: bool) -> str:
     """The spec's `cgroupsPath` of a container in a pod.
 
@@ -118,7 +121,7 @@ def cgroups_path_of(parent: str, container_id: str, *, systemd: bool) -> str:
     """
     where = "linux.cgroup_parent"
     check_text(parent, where)
-    parts = [part for part in parent.split("/") if part not in ("", ".")]
+    parts = parts_of(parent)
     if ".." in parts or not parent.isprintable():
         raise Invalid(f"{where} {parent[:80]!r} leads elsewhere, or has control characters in it")
     if systemd:
@@ -169,7 +172,7 @@ def _checked_before(wanted: Resources) -> Resources:
 
 
 def merge(old: Resources, new: Resources) -> Resources:
-    """The limits after an update: what `new` does not specify is as it was."""
+    """The limits after an update: what `new` does not specify is as it was; each size of huge pages by itself."""
     sizes = {page.page_size for page in new.hugepage_limits}
     return old.replace(
         memory=_merged(old.memory or Memory(), new.memory),
@@ -180,6 +183,15 @@ def merge(old: Resources, new: Resources) -> Resources:
         ],
         unified={**old.unified, **new.unified},
     )
+
+
+def merge_given(old: api.LinuxContainerResources, new: api.LinuxContainerResources) -> None:
+    """As `merge`, for what callers sent: writes what `new` specifies into `old`."""
+    sizes = {page.page_size for page in new.hugepage_limits}
+    kept = [page for page in old.hugepage_limits if page.page_size not in sizes]
+    old.ClearField("hugepage_limits")
+    old.hugepage_limits.extend(kept)
+    old.MergeFrom(new)
 
 
 def _merged(old: R, new: R | None) -> R:

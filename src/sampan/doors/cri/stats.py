@@ -11,8 +11,8 @@ import time
 from typing import TYPE_CHECKING
 
 from sampan.core.errors import SampanError
-from sampan.doors.cri.answers import has_labels
 from sampan.doors.cri.api import runtime_pb2 as api
+from sampan.doors.cri.filters import selects_container, selects_pod
 from sampan.doors.cri.measured import Measured
 from sampan.doors.cri.usage import is_running, network_of, usage_of_container, usage_of_pod
 from sampan.linux.diskusage import DiskUsage, disk_usage
@@ -93,10 +93,7 @@ class Stats:
             stats=[
                 self._container(known)
                 for known in self._containers.all()
-                if known.record.id.startswith(wanted.id)
-                and known.record.pod.startswith(wanted.pod_sandbox_id)
-                and has_labels(known.listed.labels, wanted.label_selector)
-                and is_running(known)
+                if selects_container(wanted, known.listed) and is_running(known)
             ]
         )
 
@@ -114,13 +111,7 @@ class Stats:
         """Those of the ready sandboxes that the filter lets through."""
         wanted = request.filter
         self._forget()
-        chosen = [
-            known
-            for known in self._pods.all()
-            if known.pod.id.startswith(wanted.id)
-            and has_labels(known.listed.labels, wanted.label_selector)
-            and known.is_ready
-        ]
+        chosen = [known for known in self._pods.all() if selects_pod(wanted, known.listed) and known.is_ready]
         network = network_of(chosen)
         return api.ListPodSandboxStatsResponse(stats=[self._pod(known, network) for known in chosen])
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sampan.container.store import RUNNING
 from sampan.core.errors import SampanError
+from sampan.doors.cri.resources import parts_of
 from sampan.linux.cgroup_usage import CgroupUsage, usage_of
 from sampan.linux.cgroups import Cgroup
 from sampan.linux.netdev import interfaces_of
@@ -32,8 +33,8 @@ def usage_of_container(known: KnownContainer) -> CgroupUsage | None:
 
 def usage_of_pod(known: KnownPod, containers: list[KnownContainer]) -> CgroupUsage:
     """What a pod uses: all that its cgroup has counted, also of containers that are gone; else its containers' sum."""
-    parent = known.pod.cgroup_parent.strip("/")
-    if parent and not parent.endswith(".slice"):
+    parent = "/".join(parts_of(known.pod.cgroup_parent))
+    if parent:
         return _usage_at(parent)
     total = CgroupUsage()
     for container in containers:

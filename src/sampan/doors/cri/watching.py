@@ -6,6 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from sampan.container.ending import RECORD_SECONDS
 from sampan.container.records import State
 from sampan.container.store import EXITED, RUNNING
 from sampan.core.errors import NotFound, SampanError
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     Version = tuple[int, int, int] | None
 
 DOCUMENTS = ("running.json", "exit.json")
-RECORD_SECONDS = 2.0  # in which a parent has written down how its child ended
 
 
 class Watch:

@@ -70,9 +70,8 @@ class SocketPipe:
         try:
             async with asyncio.timeout(LINGER_SECONDS):
                 self._writer.write_eof()
-                while await self._reader.read(
-                    CHUNK
-                ):  # to close before the client has, would lose what it has not read
+                # to close before the client has would lose what it has not read
+                while await self._reader.read(CHUNK):
                     continue
         except (OSError, TimeoutError):
             pass

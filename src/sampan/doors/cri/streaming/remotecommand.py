@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Run = Callable[["Streams"], Awaitable[int]]
 
+log = logging.getLogger(__name__)
+
 VERSION_4 = "v4.channel.k8s.io"
 VERSION_3 = "v3.channel.k8s.io"
 VERSION_1 = "channel.k8s.io"
@@ -180,7 +182,7 @@ async def _open(session: SpdySession, names: set[str]) -> dict[str, Stream] | No
                     session.refuse_more()
                     return streams
     except TimeoutError:
-        logging.warning("a client did not open its streams within %d seconds", OPENING_SECONDS)
+        log.warning("a client did not open its streams within %d seconds", OPENING_SECONDS)
     return None
 
 

@@ -12,13 +12,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
-from sampan.core.errors import (
-    Invalid,
-    NotFound,
-    SampanError,
-    Unavailable,
-    from_os_error,
-)
+from sampan.core.errors import Invalid, NotFound, SampanError, Unavailable, from_os_error
 from sampan.doors.cri.streaming import requests
 from sampan.doors.cri.streaming.pipes import SocketPipe
 from sampan.doors.cri.streaming.tokens import Tokens
@@ -32,6 +26,8 @@ if TYPE_CHECKING:
     from sampan.doors.cri.streaming.tokens import Promise
 
     T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 EXEC, ATTACH, PORT_FORWARD = "exec", "attach", "portforward"
 MOST_CONNECTIONS = 2048
@@ -163,9 +159,9 @@ class StreamingServer:
             return
         except BaseExceptionGroup as group:
             if group.split((OSError, asyncio.CancelledError))[1] is not None:
-                logging.exception("a stream failed")
+                log.exception("a stream failed")
         except Exception:  # the outermost edge of a connection: the others must go on
-            logging.exception("a stream failed")
+            log.exception("a stream failed")
         finally:
             writer.transport.abort()
 
@@ -204,4 +200,4 @@ def _parse(address: str) -> tuple[str, int]:
 
 
 def _log(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    logging.error("streaming: %s", context.get("message"), exc_info=context.get("exception"))
+    log.error("%s", context.get("message"), exc_info=context.get("exception"))
