@@ -171,6 +171,7 @@ def test_K9_malformed_calls_are_refused(node, boat):
         lambda: node.exec_sync(boat, [""], 0),
         lambda: node.exec_sync(boat, [TOOL], -1),
         lambda: node.exec_sync(boat, [TOOL, "nul\0"], 0),
+        lambda: node.exec_sync(boat, [TOOL, "x" * (1 << 18)], 0),
         lambda: node.exec(exec_request(boat, stdout=True)),
         lambda: node.exec(exec_request(boat, "x")),
         lambda: node.exec(exec_request(boat, "x", stdout=True, stderr=True, tty=True)),

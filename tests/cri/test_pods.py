@@ -50,6 +50,20 @@ def test_a_sandbox_is_ready_with_its_address_and_its_own_namespaces(world: PodWo
     assert name.strip() == "web"
 
 
+def test_K1_a_config_that_could_be_kept_but_not_read_again_is_refused(world: PodWorld) -> None:
+    pod_id = world.run_pod("kept", annotations={"a": "x" * (1 << 20)})
+    too_much = {"a": "x" * (4 << 20)}
+    with pytest.raises(Exhausted, match="pod sandbox takes"):
+        world.run_pod(annotations=too_much)
+    with pytest.raises(Exhausted, match="container takes"):
+        world.create(pod_id, annotations=too_much)
+    with pytest.raises(Exhausted, match=r"config\.json of the container takes"):
+        world.create(pod_id, *["\1" * 100_000] * 10)  # each character takes six in JSON
+    assert [item.id for item in world.runtime.list_pod_sandbox(api.ListPodSandboxRequest()).items] == [pod_id]
+    assert os.listdir(f"{world.roots.data}/pods") == [pod_id]
+    world.start_new(pod_id, "echo")
+
+
 def test_a_sandbox_in_the_nodes_namespaces_has_none_and_no_address(world: PodWorld) -> None:
     pod_id = world.run_pod(linux=NO_NETWORK)
     status = world.pod_status(pod_id)

@@ -350,6 +350,13 @@ def test_a_program_in_a_volume_is_told_from_a_module_there(maker: Maker, tmp_pat
     [
         ({"hostname": "h" * 65}, "hostname"),
         ({"hostname": "a\0"}, "hostname"),
+        ({"hostname": "a\n127.0.0.1 b"}, "hostname"),
+        ({"metadata": {"name": "a;b"}}, "K8S_POD_NAME"),
+        ({"metadata": {"name": "a", "uid": "\0"}}, "K8S_POD_UID"),
+        ({"port_mappings": [{"host_port": 80, "container_port": -1}]}, r"port_mappings\[0\]\.container_port"),
+        ({"port_mappings": [{"host_port": 1 << 16, "container_port": 1}]}, r"port_mappings\[0\]\.host_port"),
+        ({"port_mappings": [{"host_port": 1, "container_port": 1, "protocol": 9}]}, "protocol"),
+        ({"port_mappings": [{"host_port": 1, "container_port": 1, "host_ip": "x"}]}, "host_ip"),
         ({"dns_config": {"searches": ["a b"]}}, "dns_config.searches"),
         ({"linux": {"cgroup_parent": "../.."}}, "cgroup_parent"),
         ({"linux": {"security_context": {"namespace_options": {"network": 7}}}}, "namespace_options.network"),

@@ -395,7 +395,7 @@ def _load_if_there(path: str, kind: type[R]) -> R | None:
 
 
 def _save(path: str, record: Record, *, lasting: bool = True) -> None:
-    data = strictjson.dumps(record)
+    data = strictjson.document(record, f"{os.path.basename(path)} of the container")
     if rb"\ud" in data:  # maybe a path of other bytes: that could be written, but never read again
         try:
             strictjson.loads(data)

@@ -133,6 +133,7 @@ def printable(text: str) -> str:
 def from_os_error(error: OSError, doing: str) -> SampanError:
     """The `SampanError` for a failed system call while `doing` ("write the image index")."""
     from errno import (
+        E2BIG,
         EACCES,
         EAGAIN,
         EDQUOT,
@@ -170,7 +171,7 @@ def from_os_error(error: OSError, doing: str) -> SampanError:
             return Exists(what)
         case e if e == EIO:
             return DataLoss(what, fix="check the disk")
-        case e if e in (EISDIR, ENOTDIR, ENAMETOOLONG):
+        case e if e in (EISDIR, ENOTDIR, ENAMETOOLONG, E2BIG):
             return Invalid(what)
         case _:
             return Internal(what)

@@ -131,6 +131,21 @@ def dumps(value: Any, *, sort: bool = False) -> bytes:
     return "".join(encode(value, 0)).encode()
 
 
+def document(value: Any, what: str) -> bytes:
+    """`value` as `dumps` has it, for a file that `loads` reads again.
+
+    Args:
+        what: how the error names it.
+
+    Raises:
+        Exhausted: it would be too long to be read.
+    """
+    data = dumps(value)
+    if len(data) > MAX_BYTES:
+        raise Exhausted(f"{what} takes {len(data)} bytes, more than the {MAX_BYTES} that can be kept")
+    return data
+
+
 def pretty(value: Any) -> str:
     """`value` as JSON for people: four spaces, as Docker prints it."""
     import json

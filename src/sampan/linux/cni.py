@@ -207,15 +207,24 @@ def find_program(plugin: str, folders: list[str]) -> str:
     raise NotFound(f"the CNI plugin {plugin!r} is not in {', '.join(folders)}", fix="install it")
 
 
+def check_args(args: dict[str, str]) -> None:
+    """Refuses arguments that cannot be told.
+
+    Raises:
+        Invalid: one has a character that separates arguments.
+    """
+    for name, value in args.items():
+        if any(mark in f"{name}{value}" for mark in ";=\0"):
+            raise Invalid(f"the CNI argument {name}={value[:80]!r} has a ';', a '=' or a NUL in it")
+
+
 def environment(command: str, attachment: Attachment, folders: list[str]) -> dict[str, str]:
     """What a plugin is told in its environment.
 
     Raises:
         Invalid: an argument has a character that separates arguments.
     """
-    for name, value in attachment.args.items():
-        if any(mark in f"{name}{value}" for mark in ";=\0"):
-            raise Invalid(f"the CNI argument {name}={value[:80]!r} has a ';', a '=' or a NUL in it")
+    check_args(attachment.args)
     return {
         "CNI_COMMAND": command,
         "CNI_CONTAINERID": attachment.container_id,

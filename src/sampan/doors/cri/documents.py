@@ -138,9 +138,10 @@ def save_pod(roots: Roots, pod: Pod) -> None:
     """Writes a pod's document, durably.
 
     Raises:
-        SampanError: Exhausted, Denied, DataLoss, ...
+        SampanError: Exhausted (also: it could not be read again), Denied, DataLoss, ...
     """
-    durable.write_file(f"{pods_folder(roots)}/{pod.id}/{POD}", strictjson.dumps(pod))
+    data = strictjson.document(pod, "the configuration of the pod sandbox")
+    durable.write_file(f"{pods_folder(roots)}/{pod.id}/{POD}", data)
 
 
 def load_pod(roots: Roots, pod_id: str) -> Pod:
@@ -160,9 +161,10 @@ def save_pod_container(folder: str, record: PodContainer) -> None:
     """Writes `cri.json` in a container's folder, durably.
 
     Raises:
-        SampanError: Exhausted, Denied, NotFound (the folder), DataLoss.
+        SampanError: Exhausted (also: it could not be read again), Denied, NotFound (the folder), DataLoss.
     """
-    durable.write_file(f"{folder}/{POD_CONTAINER}", strictjson.dumps(record))
+    data = strictjson.document(record, "the configuration of the container")
+    durable.write_file(f"{folder}/{POD_CONTAINER}", data)
 
 
 def load_pod_container(folder: str) -> PodContainer:

@@ -7,6 +7,7 @@ its folder until they end: a server that was killed and came back does not detac
 from __future__ import annotations
 
 import fcntl
+import ipaddress
 import logging
 import os
 import time
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 
 from sampan.container import podspaces
 from sampan.core import strictjson
-from sampan.core.errors import NotFound, SampanError, Unavailable, from_os_error
+from sampan.core.errors import Invalid, NotFound, SampanError, Unavailable, from_os_error
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.bandwidth import bandwidth_of
 from sampan.doors.cri.cniplugins import call
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 RECORD = "cni.json"
 SECONDS = 60.0
 STATUS_SECONDS = 10.0
+MOST_PORT = (1 << 16) - 1
 _PROTOCOLS = {api.TCP: "tcp", api.UDP: "udp", api.SCTP: "sctp"}
 
 
@@ -159,9 +161,8 @@ class Network:
         seconds: float = 0.0,
     ) -> bytes:
         if attachment.netns and not podspaces.is_held(attachment.netns):
-            attachment = attachment.replace(
-                netns=""
-            )  # as for one that a reboot took: what is elsewhere is undone
+            # as for one that a reboot took: what is elsewhere is undone
+            attachment = attachment.replace(netns="")
         return call(
             command,
             attachment,
@@ -194,7 +195,7 @@ class Network:
         return f"{self._cache_folder}/{pod_id}/{RECORD}"
 
     def _save(self, attachment: cni.Attachment) -> None:
-        data = strictjson.dumps(attachment)
+        data = strictjson.document(attachment, "what plugins are told of the pod sandbox")
         durable.write_file(self._record(attachment.container_id), data, lasting=False)
 
     def _load(self, pod: Pod) -> cni.Attachment | None:
@@ -219,17 +220,50 @@ def _try_lock(fd: int) -> bool:
     return True
 
 
+def check_network(config: api.PodSandboxConfig) -> None:
+    """Refuses what plugins cannot be told: they would fail to undo it, too, and the sandbox could never be removed.
+
+    Raises:
+        Invalid: names the field.
+    """
+    cni.check_args(_args(config.metadata, pod_id=""))
+    for number, port in enumerate(config.port_mappings):
+        where = f"port_mappings[{number}]"
+        if port.host_port <= 0:  # nothing is asked for, as with other runtimes
+            continue
+        for field in ("host_port", "container_port"):
+            if not 0 < getattr(port, field) <= MOST_PORT:
+                raise Invalid(f"{where}.{field} {getattr(port, field)} is not a port")
+        if port.protocol not in _PROTOCOLS:
+            raise Invalid(f"{where}.protocol {port.protocol} is not known")
+        if port.host_ip and not _is_address(port.host_ip):
+            raise Invalid(f"{where}.host_ip {port.host_ip[:60]!r} is not an address")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _attachment(network: cni.Network, pod: Pod) -> cni.Attachment:
-    """A pod's wish, as plugins are told it (the names are those that all runtimes under a kubelet use)."""
+    """A pod's wish, as plugins are told it."""
     config = pod.config
-    args = {
-        "IgnoreUnknown": "1",
-        "K8S_POD_NAMESPACE": config.metadata.namespace,
-        "K8S_POD_NAME": config.metadata.name,
-        "K8S_POD_INFRA_CONTAINER_ID": pod.id,
-        "K8S_POD_UID": config.metadata.uid,
-    }
+    args = _args(config.metadata, pod.id)
     return cni.Attachment(network, pod.id, pod.netns, args=args, capabilities=_capabilities(config))
+
+
+def _args(metadata: api.PodSandboxMetadata, pod_id: str) -> dict[str, str]:
+    """Who a pod is; the names are those that all runtimes under a kubelet use."""
+    return {
+        "IgnoreUnknown": "1",
+        "K8S_POD_NAMESPACE": metadata.namespace,
+        "K8S_POD_NAME": metadata.name,
+        "K8S_POD_INFRA_CONTAINER_ID": pod_id,
+        "K8S_POD_UID": metadata.uid,
+    }
 
 
 def _capabilities(config: api.PodSandboxConfig) -> dict[str, object]:
@@ -239,7 +273,7 @@ def _capabilities(config: api.PodSandboxConfig) -> dict[str, object]:
         {
             "hostPort": port.host_port,
             "containerPort": port.container_port,
-            "protocol": _PROTOCOLS.get(port.protocol, "tcp"),
+            "protocol": _PROTOCOLS[port.protocol],
             "hostIP": port.host_ip,
         }
         for port in config.port_mappings

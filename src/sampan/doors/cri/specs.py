@@ -40,6 +40,7 @@ from sampan.core.spec.runtime import (
 from sampan.doors.cri import devices, exports, mounts, resources, security, signals
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.documents import pods_folder, spaces_folder
+from sampan.doors.cri.network import check_network
 from sampan.engine import plugins
 from sampan.engine.grants import Limits, Network
 
@@ -65,6 +66,11 @@ def check_pod(config: api.PodSandboxConfig) -> None:
     check_text(config.hostname, "hostname")
     if len(config.hostname.encode()) > MOST_HOSTNAME:
         raise Invalid(f"hostname is longer than the {MOST_HOSTNAME} bytes that Linux allows")
+    if config.hostname and (
+        config.hostname.split() != [config.hostname] or not config.hostname.isprintable()
+    ):
+        raise Invalid(f"hostname {config.hostname!r} is not one word, so it cannot be written to /etc/hosts")
+    check_network(config)
     mounts.check_resolver(config.dns_config)
     resources.cgroups_path_of(config.linux.cgroup_parent, "", systemd=False)
     options = config.linux.security_context.namespace_options
