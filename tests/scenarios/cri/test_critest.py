@@ -5,9 +5,7 @@ A few specs of each kind in normal runs, all of them with SAMPAN_SWEEP=full.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +16,7 @@ from tests import tools
 from tests.scenarios.conftest import needs
 from tests.scenarios.shim.pods.conftest import PEERS
 
+from .critest import outcomes
 from .critest_images import PAUSE, Registry
 from .node import CriNode
 
@@ -57,37 +56,6 @@ def node(request: pytest.FixtureRequest, registry: Registry) -> Iterator[CriNode
         node.close()
 
 
-def outcomes(node: CriNode, endpoint: str) -> dict[str, str]:
-    """Spec -> passed, failed, skipped, of those that were to be run."""
-    folder = tools.tool("critest")
-    assert folder is not None
-    report = node.folder / "report.json"
-    which = [] if FULL else [f"--ginkgo.focus={SOME}"]
-    log = node.folder / "critest.log"
-    before = segments()
-    with log.open("wb") as output:
-        subprocess.run(
-            [f"{folder}/critest", "-runtime-endpoint", endpoint, "-image-endpoint", endpoint,
-             "--ginkgo.no-color", "--ginkgo.seed=1", "--ginkgo.flake-attempts=2",
-             f"--ginkgo.json-report={report}", *which],
-            stdout=output, stderr=output, cwd=node.folder, timeout=3600,
-        )  # fmt: skip
-    for segment in segments() - before:  # critest makes them, to see them, and leaves them
-        subprocess.run(["ipcrm", "-m", segment], check=False)
-    (suite,) = json.loads(report.read_text())
-    return {
-        " ".join([*spec["ContainerHierarchyTexts"], spec["LeafNodeText"]]): spec["State"]
-        for spec in suite["SpecReports"]
-        if spec["LeafNodeType"] == "It"
-    }
-
-
-def segments() -> set[str]:
-    """The ids of shared memory of the size that critest makes, which nobody uses."""
-    lines = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
-    return {words[1] for words in lines if words[3] == "1048576" and words[6] == "0"}
-
-
 def passed(found: dict[str, str]) -> set[str]:
     return {name for name, state in found.items() if state == "passed"}
 
@@ -97,8 +65,9 @@ def _counts(found: dict[str, str]) -> dict[str, int]:
 
 
 def test_what_containerd_alone_passes_it_passes_through_our_socket(node):
-    alone = outcomes(node, node.upstream)
-    through = outcomes(node, node.socket)
+    options = ["--ginkgo.flake-attempts=2", *([] if FULL else [f"--ginkgo.focus={SOME}"])]
+    alone = outcomes(node, node.upstream, *options)
+    through = outcomes(node, node.socket, *options)
     print(f"alone {_counts(alone)}; through our socket {_counts(through)}")  # for who runs it by hand
     print(*sorted(name for name, state in through.items() if state == "failed"), sep="\n")
     assert len(passed(alone)) >= (80 if FULL else 15)
