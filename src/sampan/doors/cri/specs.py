@@ -100,32 +100,31 @@ def make_container(
     context = config.linux.security_context
     security.check_namespace_options(context.namespace_options, f"{security.WHERE}.namespace_options")
     security.check_privileged(context, pod)
-    process = _process(pod, config, image)
-    plain = Spec(OCI_VERSION, process, Root("rootfs", context.readonly_rootfs))
+    plain = Spec(OCI_VERSION, _process(pod, config, image), Root("rootfs", context.readonly_rootfs))
     for_linux = _is_linux(plain, config, image)
     mounts.check_wishes(config.mounts, linux=for_linux)
     devices.check_devices(config, linux=for_linux)
-    limits = resources.resources_of(config.linux.resources)
     cgroup = resources.cgroups_path_of(pod.cgroup_parent, container_id, systemd=systemd)
-    masked, read_only = security.hidden_paths(context)
-    spec = plain.replace(
-        annotations=_annotations(pod, config, image),
-        mounts=mounts.wished_mounts(config.mounts, roots),
-        linux=Linux(
-            limits,
-            cgroup,
-            masked_paths=masked,
-            readonly_paths=read_only,
-            rootfs_propagation=mounts.propagation_of(config.mounts),
-        ),
-    )
+    spec = _with_wishes(plain.replace(annotations=_annotations(pod, config, image)), config, cgroup, roots)
     mounts.write_pod_files(_files_of(pod, roots), pod.config)
     if for_linux:
         spec = _for_linux(spec, pod, config, roots)
     else:
         spec = exports.with_export(_for_wasm(spec, pod, config, roots), list(config.command), image)
     _check(spec, linux=for_linux)
-    container = Container(
+    return _container(pod, config, image, container_id, linux=for_linux, systemd=systemd), spec
+
+
+def _container(
+    pod: Pod,
+    config: api.ContainerConfig,
+    image: ImageForPod,
+    container_id: str,
+    *,
+    linux: bool,
+    systemd: bool,
+) -> Container:
+    return Container(
         container_id,
         _name(pod, config),
         image.name,
@@ -138,17 +137,32 @@ def make_container(
         stop_signal=_stop_signal(config, image),
         keep_stdin=config.stdin,
         systemd_cgroup=systemd,
-        linux_runtime=linux_runtime(os.environ) if for_linux else "",
-        engine="" if for_linux or pod.engine == plugins.OWN else pod.engine,
+        linux_runtime=linux_runtime(os.environ) if linux else "",
+        engine="" if linux or pod.engine == plugins.OWN else pod.engine,
         pod=pod.id,
     )
-    return container, spec
 
 
 def _is_linux(spec: Spec, config: api.ContainerConfig, image: ImageForPod) -> bool:
     """Whether what it would run is a Linux program, in the image or in what is mounted on it."""
     seen = [Mount(wish.container_path, "bind", wish.host_path) for wish in config.mounts]
     return is_linux(spec.replace(mounts=seen), image.rootfs, image.platform, image.media_type)
+
+
+def _with_wishes(spec: Spec, config: api.ContainerConfig, cgroup: str, roots: Roots) -> Spec:
+    """The spec with what a caller asks for whatever the program is: limits, mounts, hidden paths."""
+    limits = resources.resources_of(config.linux.resources)
+    masked, read_only = security.hidden_paths(config.linux.security_context)
+    return spec.replace(
+        mounts=mounts.wished_mounts(config.mounts, roots),
+        linux=Linux(
+            limits,
+            cgroup,
+            masked_paths=masked,
+            readonly_paths=read_only,
+            rootfs_propagation=mounts.propagation_of(config.mounts),
+        ),
+    )
 
 
 def _for_wasm(spec: Spec, pod: Pod, config: api.ContainerConfig, roots: Roots) -> Spec:
