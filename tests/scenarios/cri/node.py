@@ -31,6 +31,7 @@ class CriNode(Node):
 
     Attributes:
         crictl: talks to our server. behind: talks to containerd itself. socket: where our server is.
+        has_events: whether containerd tells events.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class CriNode(Node):
             containerd: as for `Node`. hosts: containerd's `certs.d`. pause: the image of sandboxes' processes.
         """
         self._hosts, self._pause = hosts, pause
+        self.has_events = containerd is not None  # 1.6 has none
         super().__init__(folder, containerd)
         shutil.copy(ROOT / "scripts" / "sampan", folder / "bin" / "sampan")
         (folder / "cri").mkdir()

@@ -46,14 +46,16 @@ def merged(
 def _theirs(
     upstream: Upstream, method: str, request: bytes, context: grpc.ServicerContext, ended: Event
 ) -> Iterator[bytes]:
-    """The events of the runtime behind us; it is asked again when it comes back."""
+    """The events of the runtime behind us; it is asked again when it comes back.
+
+    One that has none ends the stream: a kubelet then looks at its pods again and again, which it must for those.
+    """
     while not ended.is_set():
         try:
             yield from upstream.stream(method, [request], context)
         except Refused as refusal:
-            if refusal.code is grpc.StatusCode.UNIMPLEMENTED:
-                return
-            if refusal.code not in MISSING and not ended.is_set():
+            has_none = refusal.code is grpc.StatusCode.UNIMPLEMENTED
+            if (has_none or refusal.code not in MISSING) and not ended.is_set():
                 raise
         ended.wait(PAUSE)
 

@@ -16,6 +16,7 @@ from sampan.doors.cri.assembly import Assembly, Settings
 from sampan.doors.cri.router import Router
 from sampan.doors.cri.server import Server
 from sampan.doors.cri.upstream import Upstream
+from sampan.engine import plugins
 from sampan.linux import durable
 
 if TYPE_CHECKING:
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENGINES = ("wasmtime",)
-DEFAULT = "wasmtime"
-HANDLERS = dict.fromkeys(("wasm", "wasmrun", "wasmedge", "wasmtime"), DEFAULT)
+HANDLERS = dict.fromkeys(("wasm", "wasmrun", "wasmedge", "wasmtime"), plugins.OWN)
 
 
 def main(roots: Roots, arguments: Arguments) -> int:
@@ -36,6 +35,7 @@ def main(roots: Roots, arguments: Arguments) -> int:
         SampanError: an option is wrong, the socket is taken, ...
     """
     logs.start(arguments.value("log-level"), arguments.value("log-format"))
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells each request to a registry
     faulthandler.enable()
     settings = settings_of(arguments)
     path = path_of(settings.listen)
@@ -72,7 +72,7 @@ def settings_of(arguments: Arguments) -> Settings:
         raise Invalid(f"the runtime behind {listen} would be itself", fix="give another --upstream")
     handlers = handlers_of(arguments.values("handler"))
     if not upstream:
-        handlers.setdefault("", DEFAULT)  # pods that ask for no handler: nobody else has them
+        handlers.setdefault("", plugins.OWN)  # pods that ask for no handler: nobody else has them
     return Settings(
         listen=listen,
         upstream=upstream,
@@ -91,13 +91,14 @@ def handlers_of(words: list[str]) -> dict[str, str]:
         Invalid: a word is none, or there is no such engine.
     """
     handlers: dict[str, str] = {}
+    engines = [plugins.OWN, *plugins.names()]
     for word in words:
         name, equals, engine = word.partition("=")
         if not name or not equals:
             raise Invalid(f"--handler {word[:80]!r} is not NAME=ENGINE")
-        if engine not in ENGINES:
+        if engine not in engines:
             raise Invalid(
-                f"--handler {word[:80]!r}: there is no engine {engine[:40]!r}, only {', '.join(ENGINES)}"
+                f"--handler {word[:80]!r}: there is no engine {engine[:40]!r}, only {', '.join(engines)}"
             )
         if handlers.setdefault(name, engine) != engine:
             raise Invalid(f"--handler {name[:80]!r} is given two engines")
