@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from ..waiting import until
+
 TOOLBOX = Path(__file__).parents[2] / "examples" / "05-toolbox" / "toolbox.wasm"
 START = Path(__file__).parents[2] / "src" / "sampan" / "__main__.py"
 
@@ -146,15 +148,6 @@ class Terminal:
             return False
         self.shown += data
         return bool(data)
-
-
-def until(condition: object, seconds: float = 20) -> None:
-    """Waits until a function returns something true."""
-    assert callable(condition)
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

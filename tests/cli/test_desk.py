@@ -6,12 +6,13 @@ import shutil
 import signal
 import subprocess
 import termios
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.zygotes import start_zygote
+
+from ..waiting import until
 
 ROOT = Path(__file__).parents[2]
 TOOLBOX = str(ROOT / "examples" / "05-toolbox" / "toolbox.wasm")
@@ -47,14 +48,6 @@ def desk(tmp_path):
     until(lambda: not descendants(desk.zygote.pid))  # it removes what its children leave
     desk.zygote.kill()
     desk.zygote.wait()
-
-
-def until(condition):
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came to be")
 
 
 def test_a_run_has_the_callers_streams_and_gives_its_exit_code(desk):

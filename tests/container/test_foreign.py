@@ -4,7 +4,6 @@ import os
 import pathlib
 import shutil
 import signal
-import time
 
 import pytest
 
@@ -16,6 +15,8 @@ from sampan.container.reaper import reap
 from sampan.container.records import Restart
 from sampan.core.errors import Invalid, NotFound, Precondition, SampanError
 from sampan.core.spec.runtime import Process, User
+
+from ..waiting import until
 
 RUNC, BUSYBOX = shutil.which("runc"), shutil.which("busybox")
 pytestmark = pytest.mark.skipif(
@@ -53,13 +54,6 @@ def finish(world, entry):
 
 def state_of_runc(world):
     return os.listdir(f"{world.roots.run}/linux")
-
-
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("code", [0, 7, 255])

@@ -14,17 +14,8 @@ from sampan.container import ending, starting
 from sampan.container.records import Restart
 from sampan.core.errors import Exists, NotFound, Precondition
 
+from ..waiting import until
 from .conftest import zygote_pid
-
-
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError("it never came to be")
 
 
 def test_one_zygote_serves_all_and_is_their_parent(world):

@@ -15,6 +15,7 @@ from sampan.container.logs import STDOUT, parse_line, read_log
 from sampan.core.errors import Exists, Invalid, NotFound, Precondition, SampanError, Unimplemented
 from sampan.doors.cri.api import runtime_pb2 as api
 
+from ..waiting import until
 from .conftest import DIGEST, IMAGE, PodWorld
 from .test_pods import at_once
 
@@ -163,15 +164,6 @@ def test_the_log_goes_on_in_a_new_file(world: PodWorld, tmp_path: Path) -> None:
     lines = (tmp_path / "0.log.old").read_bytes() + (tmp_path / "0.log").read_bytes()
     ticks = [int(line.rsplit(b" ", 1)[1]) for line in lines.splitlines()]
     assert ticks == list(range(len(ticks)))
-
-
-def until(condition, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError("it never came to be")
 
 
 def test_K5_what_cannot_be_a_container_is_refused_by_what_is_wrong(world: PodWorld) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.events import CREATED, DELETED, STARTED, STOPPED, Events, Subscription
 from sampan.doors.cri.runtime import Runtime
 
+from ..waiting import until
 from .conftest import PodWorld
 
 Told = tuple[str, int]
@@ -230,9 +230,7 @@ class TestListeners:
         reader = Thread(target=lambda: read.extend(listener), daemon=True)
         reader.start()
         events.publish(CREATED, "c", "p")
-        end = time.monotonic() + 10
-        while not read and time.monotonic() < end:
-            time.sleep(0.01)
+        until(lambda: read)
         events.close()
         reader.join(10)
         assert not reader.is_alive()

@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.execution import Execution
 from sampan.doors.cri.streaming.server import StreamingServer
 
+from ..waiting import until
 from .clients import Spdy, Web
 from .conftest import PodWorld
 
@@ -103,13 +103,6 @@ def executors() -> list[int]:
         if processes.PROGRAM.encode() in words:
             found.append(int(pid))
     return found
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 def exec_request(container_id: str, *command: str, **streams: bool) -> api.ExecRequest:

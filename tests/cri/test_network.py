@@ -23,6 +23,8 @@ from sampan.doors.cri.documents import MAKING, Pod, encode
 from sampan.doors.cri.network import RECORD, Network
 from sampan.linux.processes import boot_id
 
+from ..waiting import until
+
 PLUGINS = "/usr/lib/cni"
 SOURCE = pathlib.Path(__file__).parents[2] / "src"
 TRACE = "echo $CNI_COMMAND-$(basename $0) >> {trace}\n"
@@ -331,10 +333,7 @@ Network({str(host.conf)!r}, [{str(host.bin)!r}], {str(host.pods)!r}).attach(pod)
     server = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE)
     server.stdin.write(json.dumps(pod.to_json()).encode())
     server.stdin.close()
-    end = time.monotonic() + 20
-    while "ADD-slow" not in (host.trace.read_text() if host.trace.exists() else ""):
-        assert time.monotonic() < end and server.poll() is None
-        time.sleep(0.01)
+    until(lambda: "ADD-slow" in (host.trace.read_text() if host.trace.exists() else ""))
     server.kill()
     server.wait()
     assert not (host.folder / "done").exists()  # the plugin still runs
@@ -451,10 +450,7 @@ def test_X11_a_plugin_that_hangs_is_killed_with_all_that_it_started(host):
     network = host.another(seconds=0.3)
     with pytest.raises(TimedOut, match=r"'hang' of network 'pods' did not end in 0.3 s \(ADD\)"):
         network.attach(pod)
-    end = time.monotonic() + 10
-    while running(host) and time.monotonic() < end:
-        time.sleep(0.02)
-    assert running(host) == []
+    until(lambda: running(host) == [])
 
 
 def test_a_child_that_a_plugin_leaves_keeps_nobody_waiting(host):

@@ -8,7 +8,6 @@ import os
 import signal
 import stat
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from sampan.container import podspaces
 from sampan.core.errors import DataLoss, Exhausted, Exists, SampanError
 from sampan.doors.cri.api import runtime_pb2 as api
 
+from ..waiting import until
 from .conftest import PodWorld
 
 STRIDE = int(
@@ -247,10 +247,7 @@ def test_a_reboot_ends_sandboxes_and_containers(world: PodWorld, monkeypatch: py
 
 
 def until_gone(pid: int) -> None:
-    end = time.monotonic() + 20
-    while os.path.exists(f"/proc/{pid}"):  # until its parent has collected it
-        assert time.monotonic() < end, f"{pid} is still there"
-        time.sleep(0.01)
+    until(lambda: not os.path.exists(f"/proc/{pid}"))  # its parent collects it
 
 
 DAMAGES = {

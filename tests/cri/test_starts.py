@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
 
@@ -12,6 +11,7 @@ from sampan.container.store import CREATED, Containers
 from sampan.doors.cri import starts
 from sampan.doors.cri.api import runtime_pb2 as api
 
+from ..waiting import until
 from .conftest import PodWorld
 
 
@@ -39,10 +39,7 @@ def test_what_does_not_stand_soon_is_ended_and_told_so(
     status = world.status(container_id)
     assert (status.state, status.exit_code, status.reason) == (api.CONTAINER_EXITED, 128, "StartError")
     assert not os.path.exists(f"{entry.folder}/{starts.MARK}")
-    end = time.monotonic() + 20
-    while os.path.exists(f"/proc/{pid}"):  # until the zygote has collected it
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    until(lambda: not os.path.exists(f"/proc/{pid}"))  # the zygote collects it
 
 
 def test_what_was_never_marked_is_left_alone(world: PodWorld) -> None:

@@ -18,6 +18,7 @@ from sampan.doors.cri.stats import Rates, Stats, network_usage
 from sampan.linux.namespaces import NEWNET, enter
 from sampan.linux.netdev import parse
 
+from ..waiting import until
 from .conftest import PodWorld
 
 SECOND = 1_000_000_000
@@ -43,13 +44,6 @@ def listed(stats: Stats, **wanted: object) -> list[str]:
 def listed_pods(stats: Stats, **wanted: object) -> list[api.PodSandboxStats]:
     request = api.ListPodSandboxStatsRequest(filter=api.PodSandboxStatsFilter(**wanted))  # type: ignore[arg-type]
     return list(stats.list_pod_sandbox_stats(request).stats)
-
-
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.05)
 
 
 def within(netns: str, what: Callable[[], None]) -> None:

@@ -12,7 +12,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from hypothesis import strategies as st
 
 from tests.zygotes import start_zygote
 
+from ..waiting import until
 from .conftest import Runtime
 
 ROOT = Path(__file__).parents[2]
@@ -97,14 +97,6 @@ LIMIT = (resource.RLIMIT_CORE, (0, 0))
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=60)
     return process.returncode, out, err
-
-
-def until(condition: Callable[[], object]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came to be")
 
 
 def parent(pid: int) -> int:

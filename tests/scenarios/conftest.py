@@ -7,12 +7,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 
 import pytest
 
 from tests.cli.conftest import Sampan
 from tests.image.registry.test_real_registry import Server, server  # noqa: F401 - a fixture
+
+from ..waiting import until
 
 EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 
@@ -63,16 +64,6 @@ def machines(tmp_path):
 @pytest.fixture
 def machine(machines):
     return machines("here")
-
-
-def until(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError("it never came to be")
 
 
 def free_port():

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,8 @@ from sampan.doors.shim.service import OWN_SERVICE
 from sampan.wire import ttrpc
 from sampan.wire.protobuf import Message
 
+from ..waiting import until
+
 ROOT = Path(__file__).parents[2]
 START = ROOT / "src" / "sampan" / "doors" / "shim" / "__main__.py"
 TOOLBOX = ROOT / "examples" / "05-toolbox" / "toolbox.wasm"
@@ -31,15 +32,6 @@ SERVICE = "containerd.task.v2.Task"
 EVENTS = {topic: kind for kind, topic in TOPICS.items()}
 FOREVER = ("/app.wasm", "sleep", "100000")
 _numbers = itertools.count()
-
-
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.01)
-    raise AssertionError("it never came to be")
 
 
 class Client:
