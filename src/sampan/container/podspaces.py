@@ -19,8 +19,8 @@ from sampan.linux.namespaces import NEWIPC, NEWNET, NEWUTS
 from sampan.linux.sysctls import apply, check
 
 FLAGS = {"net": NEWNET, "ipc": NEWIPC, "uts": NEWUTS}
-NSFS = 0x6E736673  # NSFS_MAGIC
 _OCI_NAMES = {"net": "network"}
+_nsfs_device = 0
 _one_at_a_time = _thread.allocate_lock()
 
 
@@ -113,16 +113,19 @@ def _enter_new(kinds: list[str], sysctls: dict[str, str], hostname: str) -> None
 
 def is_held(path: str) -> bool:
     """Whether a namespace is mounted on the file `path`; asked without a descriptor, of which there may be no more."""
-    from ctypes import create_string_buffer
-
-    answer = create_string_buffer(256)  # struct statfs, whose first word says which file system it is
     try:
-        syscalls.call("statfs", os.fsencode(path), answer)
+        return os.stat(path).st_dev == _nsfs()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
         raise from_os_error(error, f"look at {path}") from error
-    return int.from_bytes(answer.raw[:4], "little") == NSFS
+
+
+def _nsfs() -> int:
+    """The device of all namespaces' files, looked up once."""
+    global _nsfs_device
+    _nsfs_device = _nsfs_device or os.stat("/proc/self/ns/net").st_dev
+    return _nsfs_device
 
 
 def release(folder: str) -> None:
