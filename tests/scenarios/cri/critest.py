@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -20,12 +21,15 @@ def outcomes(node: CriNode, endpoint: str, *options: str) -> dict[str, str]:
     folder = tools.tool("critest")
     assert folder is not None
     report, log = node.folder / "report.json", node.folder / "critest.log"
+    leftovers = node.folder / "tmp"  # critest removes not all that it makes
+    leftovers.mkdir(exist_ok=True)
     before = segments()
     with log.open("wb") as output:
         subprocess.run(
             [f"{folder}/critest", "-runtime-endpoint", endpoint, "-image-endpoint", endpoint,
              "--ginkgo.no-color", "--ginkgo.seed=1", f"--ginkgo.json-report={report}", *options],
             stdout=output, stderr=output, cwd=node.folder, timeout=3600,
+            env={**os.environ, "TMPDIR": str(leftovers)},
         )  # fmt: skip
     for segment in segments() - before:  # critest makes them, to see them, and leaves them
         subprocess.run(["ipcrm", "-m", segment], check=False)

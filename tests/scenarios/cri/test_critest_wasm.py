@@ -39,7 +39,7 @@ FAILING = [
     f"{SYSCTLS}unsafe sysctls",
 ]  # are read in /proc, which a Wasm guest has not
 FAILING_ON_LINUX = [
-    "Security Context NamespaceOption runtime should support PodPID",  # no process namespace is shared: its pid 1 would be a pause process
+    "Security Context NamespaceOption runtime should support PodPID",  # there is no pause process to share one with
     "Security Context bucket runtime should support MaskedPaths",  # Debian's busybox runs its own ls, not /bin/ls
 ]
 SOME = (
