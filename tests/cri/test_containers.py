@@ -1,9 +1,10 @@
-"""Containers of pods: real ones, from their creation to their removal; rows K2, K3, K5, K7, K12, K13, C9, F15."""
+"""Containers of pods: real ones, from their creation to their removal; rows K2, K3, K5, K7, K12, K13, C9, F15, X9."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +15,8 @@ from sampan.container import ending
 from sampan.container.logs import STDOUT, parse_line, read_log
 from sampan.core.errors import Exists, Invalid, NotFound, Precondition, SampanError, Unimplemented
 from sampan.doors.cri.api import runtime_pb2 as api
+from sampan.linux.cgroups import Cgroup
+from sampan.linux.processes import is_same
 
 from ..waiting import until
 from .conftest import DIGEST, IMAGE, PodWorld
@@ -393,3 +396,22 @@ def test_K12_a_long_list_reads_only_what_can_change(world: PodWorld, monkeypatch
     monkeypatch.setattr(os, "open", counting)
     assert len(world.listed()) == len(made)
     assert [path for path in opened if path.startswith(world.roots.data)] == []
+
+
+@pytest.mark.parametrize("ends", ["stop", "remove", "remove_pod", "containers"])
+def test_X9_a_container_whose_folder_was_taken_away_is_ended(world: PodWorld, ends: str) -> None:
+    pod_id = world.run_pod()
+    container_id = world.start_new(pod_id, "sleep", "100000")
+    assert world.status(container_id).state == api.CONTAINER_RUNNING
+    run = world.containers.find(container_id).running
+    assert run is not None
+    shutil.rmtree(f"{world.roots.containers}/{container_id}")
+    {
+        "stop": lambda: world.stop(container_id),
+        "remove": lambda: remove(world, container_id),
+        "remove_pod": lambda: world.remove_pod(pod_id),
+        "containers": lambda: world.runtime.list_containers(api.ListContainersRequest()),
+    }[ends]()
+    until(lambda: not is_same(run.pid, run.start_time))
+    assert run.cgroup
+    assert not any(os.path.exists(folder) for folder in Cgroup(run.cgroup, base="").files.all_folders())

@@ -181,6 +181,16 @@ def end_broken(container_id: str, roots: Roots) -> None:
         pass
 
 
+def end_lost(run: Running) -> None:
+    """Ends a run whose container somebody took off the disk without ending it."""
+    try:
+        processes.send_signal(*run.target, SIGKILL)
+        if run.cgroup:
+            Cgroup(run.cgroup, base="").remove()
+    except SampanError:  # it has ended; or as in `discard`
+        pass
+
+
 def discard(entry: Entry, roots: Roots) -> None:
     """Removes what is left of a container that does not run."""
     remains.forget(entry, roots)

@@ -80,6 +80,12 @@ class KnownContainer:
         """What is known of its run now; None where its documents cannot be read."""
         return None if self.broken else self._watch.state()
 
+    def end_if_lost(self) -> None:
+        """Ends what runs of it where its folder was taken away: without that nobody could find it any more."""
+        run = self._watch.last_run
+        if run is not None and self.entry is not None and not os.path.exists(self.entry.folder):
+            ending.end_lost(run)
+
     def require_entry(self) -> Entry:
         """Its folder and documents.
 
@@ -193,6 +199,7 @@ class PodContainers:
         Raises:
             TimedOut: the kernel does not end it.
         """
+        known.end_if_lost()
         entry = known.entry
         try:
             if entry is not None and not entry.is_alive():
@@ -264,11 +271,12 @@ class PodContainers:
         return response
 
     def _forget_removed(self) -> None:
-        """Forgets what `sampan rm` removed."""
+        """Forgets what `sampan rm` removed, or somebody who did not know better."""
         known = self.index.all()
         there = set(os.listdir(self._store.folder)) if known else set()
         for container in known:
             if container.record.id not in there:
+                container.end_if_lost()
                 self.index.remove(container.record.id, container.name)
 
     def status(self, known: KnownContainer) -> api.ContainerStatus:

@@ -52,6 +52,12 @@ class Watch:
         self._seen = versions, state
         return state
 
+    @property
+    def last_run(self) -> Running | None:
+        """The process that ran when somebody asked last."""
+        state = self._seen[1] if self._seen is not None else None
+        return state.running if state is not None and state.status == RUNNING else None
+
     def _is_about_to_be_recorded(self, run: Running | None) -> bool:
         """Whether a process has ended and was not reaped: its parent writes down how it ended before it does that.
 
