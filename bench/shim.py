@@ -29,6 +29,8 @@ BIN = os.environ.get("BIN") or str(Path(sys.executable).parent)
 EXAMPLES = ROOT / "examples"
 SLEEPERS = int(os.environ.get("SLEEPERS", "100"))
 STARTS, AT_ONCE = 100, 8
+OURS = ("containerd-shim", "sampan-", "p", "youki")
+"""How the names of processes begin that belong to a runtime, its programs' among them."""
 RUNTIMES = {"runc": "io.containerd.runc.v2", "sampan": "io.containerd.sampan.v1"}
 if os.environ.get("RUNWASI"):
     RUNTIMES["runwasi"] = os.environ["RUNWASI"]
@@ -152,7 +154,7 @@ def memory(containerd: Containerd) -> None:
         for name in names:
             containerd.begin(runtime, f"localhost/{_kind(runtime)}-sleep:1", name)
         time.sleep(1)
-        pids = {pid for pid in set(_pids()) - before if _comm(pid) not in ("ctr", "containerd")}
+        pids = {pid for pid in set(_pids()) - before if _comm(pid).startswith(OURS)}
         pids |= {pid for pid in _pids() if runtime == "sampan" and _is_zygote(pid, containerd.folder)}
         figures[runtime] = sum(map(_pss, pids)) / SLEEPERS / 1024
         for name in names:
