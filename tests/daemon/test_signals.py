@@ -8,7 +8,7 @@ import sys
 import pytest
 
 PROGRAM = """
-import signal, sys
+import signal, sys, threading
 from sampan.daemon.signals import Ending
 
 def interrupt(frame, event, argument):
@@ -28,6 +28,9 @@ ending.wait()
         pytest.param("signal.raise_signal(signal.SIGINT)", id="before it is waited for"),
         pytest.param("signal.setitimer(signal.ITIMER_REAL, 0.1)", id="while it is waited for"),
         pytest.param("sys.settrace(interrupt)", id="at each line of what waits"),
+        pytest.param(
+            "threading.Timer(0.1, signal.raise_signal, [signal.SIGTERM]).start()", id="by another thread"
+        ),
     ],
 )
 def test_a_signal_is_heard(when: str) -> None:

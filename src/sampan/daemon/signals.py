@@ -1,4 +1,4 @@
-"""The signals that ask a server to end. Only the main thread may call this; Python runs handlers there."""
+"""The signals that ask a server to end. Only the main thread may call this."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ ENDING = (signal.SIGTERM, signal.SIGINT)
 class Ending:
     """Heard of once the first of `ENDING` came; nothing else happens then.
 
-    A handler may interrupt the main thread anywhere, also where that holds a lock. So it takes none: it writes.
+    The interpreter itself writes down a signal's number, in whatever thread the kernel chose and at whatever moment. A
+    handler would not do: it runs in the main thread, which nothing wakes where another thread was chosen.
     """
 
     def __init__(self) -> None:
-        self._asked = os.eventfd(0, os.EFD_CLOEXEC)
+        self._numbers, written = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(written, False)
+        signal.set_wakeup_fd(written, warn_on_full_buffer=False)
         for number in ENDING:
-            signal.signal(number, self._ask)
-
-    def _ask(self, *_: object) -> None:
-        os.eventfd_write(self._asked, 1)
+            signal.signal(number, _ignore)
 
     def wait(self) -> None:
         """Waits for it."""
-        os.read(self._asked, 8)
+        while os.read(self._numbers, 1)[0] not in ENDING:
+            continue
+
+
+def _ignore(*_: object) -> None:
+    """Keeps a signal from ending the process."""
