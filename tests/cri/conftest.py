@@ -13,9 +13,9 @@ from sampan.core.errors import NotFound, SampanError
 from sampan.core.spec.image import ContainerConfig, Platform
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.documents import Pod
-from sampan.doors.cri.image_documents import ImageForPod
-from sampan.doors.cri.runtime import Runtime
-from sampan.doors.cri.specs import make_container
+from sampan.doors.cri.images.documents import ImageForPod
+from sampan.doors.cri.pods.runtime import Runtime
+from sampan.doors.cri.specs.translation import make_container
 from sampan.image.snapshots import Snapshots
 from sampan.linux.locks import FileLock
 

@@ -9,7 +9,7 @@ from sampan.core.roots import Roots
 from sampan.core.spec.image import ContainerConfig, Platform
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.documents import Pod, encode
-from sampan.doors.cri.image_documents import ImageForPod
+from sampan.doors.cri.images.documents import ImageForPod
 from sampan.engine.code import wat_to_wasm
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import grpc
 import pytest
 
 from sampan.doors.cri.api import runtime_pb2 as api
-from sampan.doors.cri.methods import METHODS, full_name
-from sampan.doors.cri.router import Router
-from sampan.doors.cri.server import Server
-from sampan.doors.cri.upstream import Upstream
+from sampan.doors.cri.routing.methods import METHODS, full_name
+from sampan.doors.cri.routing.router import Router
+from sampan.doors.cri.routing.server import Server
+from sampan.doors.cri.routing.upstream import Upstream
 
 Answer = Callable[[Any, grpc.ServicerContext], Any]
 

@@ -6,7 +6,7 @@ import pytest
 
 from sampan.container.records import Exit, Running, State
 from sampan.container.store import CREATED, EXITED, RUNNING
-from sampan.doors.cri.answers import Ending, ending_of
+from sampan.doors.cri.pods.answers import Ending, ending_of
 
 RUN = Running(7, 1, "boot", 1000)
 

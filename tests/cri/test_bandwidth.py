@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sampan.core.errors import Invalid
-from sampan.doors.cri.bandwidth import ANNOTATIONS, BURST, bandwidth_of
+from sampan.doors.cri.network.bandwidth import ANNOTATIONS, BURST, bandwidth_of
 
 INGRESS, EGRESS = ANNOTATIONS["ingress"], ANNOTATIONS["egress"]
 

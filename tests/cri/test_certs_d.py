@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sampan.core.errors import Invalid, SampanError, Unimplemented
-from sampan.doors.cri.certs_d import add_hosts
+from sampan.doors.cri.images.certs_d import add_hosts
 from sampan.image.registry.settings import RegistryOptions, Settings
 
 

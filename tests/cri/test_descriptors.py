@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from sampan.doors.cri.descriptors import Descriptor
+from sampan.doors.cri.execution.descriptors import Descriptor
 
 
 def test_what_is_written_is_read_up_to_the_end():

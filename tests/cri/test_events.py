@@ -14,10 +14,10 @@ import pytest
 
 from sampan.container import ending
 from sampan.core.errors import Exhausted, NotFound
-from sampan.doors.cri.announcing import Announced
 from sampan.doors.cri.api import runtime_pb2 as api
-from sampan.doors.cri.events import CREATED, DELETED, STARTED, STOPPED, Events, Subscription
-from sampan.doors.cri.runtime import Runtime
+from sampan.doors.cri.observing.announcing import Announced
+from sampan.doors.cri.observing.events import CREATED, DELETED, STARTED, STOPPED, Events, Subscription
+from sampan.doors.cri.pods.runtime import Runtime
 
 from ..waiting import until
 from .conftest import PodWorld

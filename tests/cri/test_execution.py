@@ -16,9 +16,9 @@ from sampan.container.linuxdefaults import with_defaults
 from sampan.container.store import Entry
 from sampan.core.errors import Exhausted, Invalid, NotFound, Precondition, TimedOut, Unavailable
 from sampan.core.spec.runtime import Process
-from sampan.doors.cri import execution, forwarding, processes
 from sampan.doors.cri.api import runtime_pb2 as api
-from sampan.doors.cri.execution import Execution
+from sampan.doors.cri.execution import calls, forwarding, processes
+from sampan.doors.cri.execution.calls import Execution
 from sampan.doors.cri.streaming.server import StreamingServer
 
 from ..waiting import until
@@ -182,7 +182,7 @@ def test_K9_a_program_that_does_not_end_in_time_is_killed(node, boat):
 
 
 def test_K9_endless_output_has_an_end(node, boat, monkeypatch):
-    monkeypatch.setattr(execution, "MOST_OUTPUT", 1 << 20)
+    monkeypatch.setattr(calls, "MOST_OUTPUT", 1 << 20)
     with pytest.raises(Exhausted, match="was killed"):
         node.exec_sync(boat, [TOOL, "flood", "100000000"], 0)
     until(lambda: not executors())

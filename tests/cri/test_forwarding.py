@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from sampan.core.errors import NotFound, Precondition, Unavailable
-from sampan.doors.cri import forwarding
+from sampan.doors.cri.execution import forwarding
 
 
 async def ask(port: int) -> bytes:

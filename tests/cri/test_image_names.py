@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sampan.core.errors import Invalid
 from sampan.doors.cri.api import runtime_pb2 as api
-from sampan.doors.cri.image_names import is_id, names_of, pulled_name
+from sampan.doors.cri.images.names import is_id, names_of, pulled_name
 
 DIGITS = "0123456789abcdef" * 4
 DIGEST = f"sha256:{DIGITS}"

@@ -38,7 +38,7 @@ from sampan.core.spec.image import (
 from sampan.core.spec.runtime import OCI_VERSION, Mount, Process, Root, Spec
 from sampan.core.strictjson import dumps
 from sampan.doors.cri.api import runtime_pb2 as api
-from sampan.doors.cri.images import Images
+from sampan.doors.cri.images.service import Images
 from sampan.image.registry.answer import Patience
 from sampan.testing import tars
 from sampan.testing.registry import Fault, Registry

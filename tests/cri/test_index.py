@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from sampan.core.errors import Exists, Invalid, NotFound
-from sampan.doors.cri.index import Index
+from sampan.doors.cri.pods.index import Index
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sampan.doors.cri.api import runtime_pb2 as api
-from sampan.doors.cri.lastlists import LastLists
+from sampan.doors.cri.routing.lastlists import LastLists
 
 NAME = "ListPodSandbox"
 ALL = api.ListPodSandboxRequest()

@@ -19,7 +19,7 @@ from sampan.doors.cli import listing
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.assembly import calls_of
 from sampan.doors.cri.main import HANDLERS, handlers_of, settings_of
-from sampan.doors.cri.methods import METHODS, snake
+from sampan.doors.cri.routing.methods import METHODS, snake
 from tests.cli.conftest import Sampan
 
 

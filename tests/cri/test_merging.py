@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from sampan.doors.cri import merging
 from sampan.doors.cri.api import runtime_pb2 as api
-from sampan.doors.cri.nodestatus import node_status
+from sampan.doors.cri.routing import merging
+from sampan.doors.cri.routing.nodestatus import node_status
 
 
 def theirs(*, runtime: bool = True, network: bool = True) -> api.StatusResponse:

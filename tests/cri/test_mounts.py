@@ -11,8 +11,8 @@ import pytest
 
 from sampan.core.errors import Invalid, NotFound, Unimplemented
 from sampan.core.spec.runtime import Mount
-from sampan.doors.cri import mounts
 from sampan.doors.cri.api import runtime_pb2 as api
+from sampan.doors.cri.specs import mounts
 
 from .messages import make_roots
 

@@ -17,10 +17,10 @@ import pytest
 
 from sampan.container import podspaces
 from sampan.core.errors import DataLoss, Invalid, NotFound, Precondition, SampanError, TimedOut, Unavailable
-from sampan.doors.cri import cniplugins
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.documents import MAKING, Pod, encode
-from sampan.doors.cri.network import RECORD, Network
+from sampan.doors.cri.network import cniplugins
+from sampan.doors.cri.network.attaching import RECORD, Network
 from sampan.linux.processes import boot_id
 
 from ..waiting import until
@@ -326,7 +326,7 @@ import sys
 sys.path.insert(0, {str(SOURCE)!r})
 from sampan.core import strictjson
 from sampan.doors.cri.documents import Pod
-from sampan.doors.cri.network import Network
+from sampan.doors.cri.network.attaching import Network
 pod = Pod.from_json(strictjson.loads(sys.stdin.read()))
 Network({str(host.conf)!r}, [{str(host.bin)!r}], {str(host.pods)!r}).attach(pod)
 """

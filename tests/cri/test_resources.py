@@ -10,8 +10,8 @@ import pytest
 from sampan.container.store import Containers
 from sampan.core.errors import Invalid, Precondition
 from sampan.core.spec.runtime import Cpu, HugepageLimit, Memory, Resources
-from sampan.doors.cri import resources
 from sampan.doors.cri.api import runtime_pb2 as api
+from sampan.doors.cri.specs import resources
 from sampan.linux.cgroups import Cgroup
 
 if TYPE_CHECKING:

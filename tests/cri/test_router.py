@@ -7,7 +7,7 @@ import pytest
 
 from sampan.core.errors import Exists
 from sampan.doors.cri.api import runtime_pb2 as api
-from sampan.doors.cri.methods import LISTS, METHODS
+from sampan.doors.cri.routing.methods import LISTS, METHODS
 from tests.scenarios.conftest import until
 
 from .peers import always, each, eventually, refusal

@@ -9,8 +9,8 @@ import pytest
 
 from sampan.core.errors import Exists, Invalid, NotFound, Precondition, SampanError
 from sampan.doors.cri.api import runtime_pb2 as api
-from sampan.doors.cri.router import METHODS
-from sampan.doors.cri.runtime import Runtime
+from sampan.doors.cri.pods.runtime import Runtime
+from sampan.doors.cri.routing.router import METHODS
 
 from .conftest import PodWorld
 from .test_pods import NO_NETWORK, at_once

@@ -11,8 +11,8 @@ import pytest
 from sampan.container.linuxdefaults import CAPABILITIES
 from sampan.core.errors import Invalid, NotFound, Precondition, Unimplemented
 from sampan.core.spec.runtime import Namespace, Seccomp, SyscallRule, User
-from sampan.doors.cri import security
 from sampan.doors.cri.api import runtime_pb2 as api
+from sampan.doors.cri.specs import security
 from sampan.linux.privileges import own_capabilities
 
 from .messages import POD_ID, make_pod, make_rootfs, make_roots

@@ -16,8 +16,8 @@ from sampan.core import errors
 from sampan.core.errors import SampanError, Unavailable
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.errors import CODES
-from sampan.doors.cri.router import Router
-from sampan.doors.cri.server import MOST_CALLS, MOST_MESSAGE, Server
+from sampan.doors.cri.routing.router import Router
+from sampan.doors.cri.routing.server import MOST_CALLS, MOST_MESSAGE, Server
 
 from .peers import Ours, always, refusal
 

@@ -23,7 +23,7 @@ from sampan.core.spec.image import ContainerConfig
 from sampan.core.spec.linuxchecks import check_linux
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.documents import encode
-from sampan.doors.cri.specs import check_pod, make_container
+from sampan.doors.cri.specs.translation import check_pod, make_container
 from sampan.engine.code import wat_to_wasm
 
 from .messages import CONTAINER_ID, HELLO, POD_ID, make_image, make_pod, make_rootfs, make_roots

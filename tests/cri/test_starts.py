@@ -8,8 +8,8 @@ import pytest
 
 from sampan.container import starting
 from sampan.container.store import CREATED, Containers
-from sampan.doors.cri import starts
 from sampan.doors.cri.api import runtime_pb2 as api
+from sampan.doors.cri.pods import starts
 
 from ..waiting import until
 from .conftest import PodWorld

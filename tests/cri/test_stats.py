@@ -13,8 +13,8 @@ import pytest
 
 from sampan.core.errors import NotFound
 from sampan.doors.cri.api import runtime_pb2 as api
-from sampan.doors.cri.metrics import Metrics
-from sampan.doors.cri.stats import Rates, Stats, network_usage
+from sampan.doors.cri.observing.metrics import Metrics
+from sampan.doors.cri.observing.stats import Rates, Stats, network_usage
 from sampan.linux.namespaces import NEWNET, enter
 from sampan.linux.netdev import parse
 

@@ -13,8 +13,8 @@ from sampan.core.errors import NotFound, Unavailable, Unimplemented
 from sampan.core.roots import Roots
 from sampan.core.spec.image import WASM_TO_OCI_CONFIG, WASM_TO_OCI_LAYER
 from sampan.doors.cri.api import runtime_pb2 as api
-from sampan.doors.cri.images import Images
-from sampan.doors.cri.upstream_content import NAMESPACE, UpstreamContent
+from sampan.doors.cri.images.service import Images
+from sampan.doors.cri.images.upstream_content import NAMESPACE, UpstreamContent
 from sampan.image.store import ContentStore
 from tests.scenarios.conftest import needs
 from tests.shim.test_layers import Containerd

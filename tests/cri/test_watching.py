@@ -12,8 +12,8 @@ import pytest
 from sampan.container.records import Container, Exit, Running
 from sampan.container.store import EXITED, RUNNING, Entry
 from sampan.core.strictjson import dumps
-from sampan.doors.cri import watching
-from sampan.doors.cri.watching import Watch
+from sampan.doors.cri.pods import watching
+from sampan.doors.cri.pods.watching import Watch
 from sampan.linux.processes import boot_id, start_time
 
 

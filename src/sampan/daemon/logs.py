@@ -40,7 +40,7 @@ def start(level: str, style: str) -> None:
 
 
 class Text(logging.Formatter):
-    """`2026-01-02T03:04:05.678Z INFO sampan.doors.cri.server: what happened`; one line, with a traceback, too."""
+    """`2026-01-02T03:04:05.678Z INFO sampan.doors.cri.routing.server: what happened`; always one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"{_time(record)} {record.levelname} {record.name}: {_one_line(_message(self, record))}"

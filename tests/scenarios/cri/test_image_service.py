@@ -18,7 +18,7 @@ from sampan.core.roots import Roots
 from sampan.core.spec.image import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor, Manifest, Platform
 from sampan.core.strictjson import dumps
 from sampan.doors.cri.api import runtime_pb2 as api
-from sampan.doors.cri.images import Images
+from sampan.doors.cri.images.service import Images
 from sampan.image.registry.credentials import Credential, Credentials
 from sampan.image.registry.settings import Settings
 from sampan.image.registry.transfer import Registry

@@ -9,19 +9,19 @@ import grpc
 
 from sampan.core.record import Record
 from sampan.core.roots import Roots
-from sampan.doors.cri.announcing import Announced
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.doors.cri.documents import pods_folder
-from sampan.doors.cri.execution import Execution
-from sampan.doors.cri.images import Images
-from sampan.doors.cri.methods import METHODS, snake
-from sampan.doors.cri.metrics import Metrics
-from sampan.doors.cri.network import Network
-from sampan.doors.cri.nodestatus import node_status
-from sampan.doors.cri.router import Local
-from sampan.doors.cri.runtime import Runtime
-from sampan.doors.cri.specs import make_container
-from sampan.doors.cri.stats import Stats
+from sampan.doors.cri.execution.calls import Execution
+from sampan.doors.cri.images.service import Images
+from sampan.doors.cri.network.attaching import Network
+from sampan.doors.cri.observing.announcing import Announced
+from sampan.doors.cri.observing.metrics import Metrics
+from sampan.doors.cri.observing.stats import Stats
+from sampan.doors.cri.pods.runtime import Runtime
+from sampan.doors.cri.routing.methods import METHODS, snake
+from sampan.doors.cri.routing.nodestatus import node_status
+from sampan.doors.cri.routing.router import Local
+from sampan.doors.cri.specs.translation import make_container
 from sampan.doors.cri.streaming.server import StreamingServer
 
 

@@ -13,9 +13,9 @@ from sampan.daemon.alone import Alone
 from sampan.daemon.signals import Ending
 from sampan.daemon.sockets import Place, path_of
 from sampan.doors.cri.assembly import Assembly, Settings
-from sampan.doors.cri.router import Router
-from sampan.doors.cri.server import Server
-from sampan.doors.cri.upstream import Upstream
+from sampan.doors.cri.routing.router import Router
+from sampan.doors.cri.routing.server import Server
+from sampan.doors.cri.routing.upstream import Upstream
 from sampan.engine import plugins
 from sampan.linux import durable
 

@@ -1,0 +1,1 @@
+"""The network of pods: CNI plugins, called as other runtimes call them."""

@@ -1,0 +1,1 @@
+"""What a kubelet watches: statistics, metrics and events."""
