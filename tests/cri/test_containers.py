@@ -406,6 +406,7 @@ def test_X9_a_container_whose_folder_was_taken_away_is_ended(world: PodWorld, en
     run = world.containers.find(container_id).running
     assert run is not None
     shutil.rmtree(f"{world.roots.containers}/{container_id}")
+    assert world.status(container_id).state != api.CONTAINER_RUNNING
     {
         "stop": lambda: world.stop(container_id),
         "remove": lambda: remove(world, container_id),

@@ -26,12 +26,16 @@ class Watch:
 
     Args:
         entry: None for one whose documents cannot be read, which has no state.
+
+    Attributes:
+        last_run: the process that was seen running last.
     """
 
     def __init__(self, entry: Entry | None) -> None:
         self._entry = entry
         self._seen: tuple[tuple[Version, ...], State] | None = None
         self._unrecorded_since = 0.0
+        self.last_run: Running | None = None
 
     def state(self) -> State | None:
         """What is known of it now; None where its documents cannot be read."""
@@ -50,13 +54,9 @@ class Watch:
         except SampanError:
             return None
         self._seen = versions, state
+        if state.status == RUNNING:
+            self.last_run = state.running
         return state
-
-    @property
-    def last_run(self) -> Running | None:
-        """The process that ran when somebody asked last."""
-        state = self._seen[1] if self._seen is not None else None
-        return state.running if state is not None and state.status == RUNNING else None
 
     def _is_about_to_be_recorded(self, run: Running | None) -> bool:
         """Whether a process has ended and was not reaped: its parent writes down how it ended before it does that.
