@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,28 +105,22 @@ def test_an_oom_score_that_may_not_be_had_becomes_the_nearest_that_may() -> None
         ("/kubepods.slice/kubepods-podX.slice", False, "/kubepods.slice/kubepods-podX.slice/ID"),
         ("/kubepods.slice/kubepods-podX.slice", True, "kubepods-podX.slice:sampan:ID"),
         ("pod_123-456.slice", True, "pod_123-456.slice:sampan:ID"),
-        ("", True, ":sampan:ID"),
+        ("", True, "/sampan/ID"),
+        ("/kubepods/podX", True, "/kubepods/podX/ID"),
     ],
 )
-def test_a_cgroup_is_below_the_pods(parent: str, systemd: bool, path: str) -> None:
-    assert resources.cgroups_path_of(parent, "ID", systemd=systemd) == path
+def test_a_cgroup_is_below_the_pods(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, parent: str, systemd: bool, path: str
+) -> None:
+    monkeypatch.setattr("sampan.linux.systemd.RUNS", str(tmp_path if systemd else tmp_path / "nothing"))
+    assert resources.cgroups_path_of(parent, "ID") == path
+    assert resources.is_systemds(parent) == (":" in path)
 
 
-@pytest.mark.parametrize(
-    ("parent", "systemd"),
-    [
-        ("../out", False),
-        ("/a/../../b", False),
-        ("a\0b", False),
-        ("a\nb", False),
-        ("/" + "a" * 300, False),
-        ("/a" * 1600, False),
-        ("/kubepods/podX", True),
-    ],
-)
-def test_a_parent_that_leads_elsewhere_is_refused(parent: str, systemd: bool) -> None:
+@pytest.mark.parametrize("parent", ["../out", "/a/../../b", "a\0b", "a\nb", "/" + "a" * 300, "/a" * 1600])
+def test_a_parent_that_leads_elsewhere_is_refused(parent: str) -> None:
     with pytest.raises(Invalid, match="cgroup"):
-        resources.cgroups_path_of(parent, "ID", systemd=systemd)
+        resources.cgroups_path_of(parent, "ID")
 
 
 def test_an_update_leaves_what_it_does_not_name() -> None:

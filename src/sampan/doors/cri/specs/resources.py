@@ -15,7 +15,7 @@ from sampan.core.errors import Invalid, Precondition, Unimplemented
 from sampan.core.spec.checks import check_range, check_text
 from sampan.core.spec.linuxchecks import check_cgroups_path, check_resources
 from sampan.core.spec.runtime import Cpu, HugepageLimit, Linux, Memory, Resources
-from sampan.linux import cgroup_limits, cgroups, durable, privileges
+from sampan.linux import cgroup_limits, cgroups, durable, privileges, systemd
 from sampan.linux.files import read_file
 
 if TYPE_CHECKING:
@@ -109,28 +109,31 @@ def parts_of(parent: str) -> list[str]:
     return [part for part in parent.split("/") if part not in ("", ".")]
 
 
-def cgroups_path_of(parent: str, container_id: str, *, systemd: bool) -> str:
+def is_systemds(parent: str) -> bool:
+    """Whether systemd makes the cgroups of a pod: it runs, and the pod's `cgroup_parent` is a slice.
+
+    A kubelet names slices only where its own cgroup driver is systemd's.
+    """
+    return parent.endswith(".slice") and os.path.isdir(systemd.RUNS)
+
+
+def cgroups_path_of(parent: str, container_id: str) -> str:
     """The spec's `cgroupsPath` of a container in a pod.
 
     Args:
-        parent: the pod's `cgroup_parent`: a path, or the name of a slice. systemd: whether systemd makes the cgroups;
-            else the name of a slice is a folder's like any other.
+        parent: the pod's `cgroup_parent`: a path, or the name of a slice, which is a folder's like any other where no
+            systemd runs.
 
     Raises:
-        Invalid: it leads elsewhere, or is no slice where systemd wants one.
+        Invalid: it leads elsewhere.
     """
     where = "linux.cgroup_parent"
     check_text(parent, where)
     parts = parts_of(parent)
     if ".." in parts or not parent.isprintable():
         raise Invalid(f"{where} {parent[:80]!r} leads elsewhere, or has control characters in it")
-    if systemd:
-        if parts and not parts[-1].endswith(".slice"):
-            raise Invalid(
-                f"{where} {parent[:80]!r} is not a slice, and systemd makes the cgroups here",
-                fix="set the same cgroup driver in the kubelet",
-            )
-        return f"{parts[-1] if parts else ''}:{PREFIX}:{container_id}"
+    if is_systemds(parent):
+        return f"{parts[-1]}:{PREFIX}:{container_id}"
     path = "/".join(["", *(parts or [cgroups.BASE]), container_id])
     check_cgroups_path(path)
     if len(path) > cgroups.LONGEST:

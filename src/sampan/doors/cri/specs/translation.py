@@ -72,7 +72,7 @@ def check_pod(config: api.PodSandboxConfig) -> None:
         raise Invalid(f"hostname {config.hostname!r} is not one word, so it cannot be written to /etc/hosts")
     check_network(config)
     mounts.check_resolver(config.dns_config)
-    resources.cgroups_path_of(config.linux.cgroup_parent, "", systemd=False)
+    resources.cgroups_path_of(config.linux.cgroup_parent, "")
     options = config.linux.security_context.namespace_options
     security.check_namespace_options(options, "linux.security_context.namespace_options")
 
@@ -83,15 +83,10 @@ def make_container(
     image: ImageForPod,
     container_id: str,
     roots: Roots,
-    *,
-    systemd: bool = False,
 ) -> tuple[Container, Spec]:
     """The container of a pod that a `ContainerConfig` describes, and its spec.
 
     Images that are mounted are unpacked: hold `Snapshots.hold()` until the container is on record.
-
-    Args:
-        systemd: whether systemd makes the cgroups.
 
     Raises:
         Invalid: a value that means nothing or cannot be followed. Unimplemented: what a pod of ours cannot have.
@@ -104,7 +99,7 @@ def make_container(
     for_linux = _is_linux(plain, config, image)
     mounts.check_wishes(config.mounts, linux=for_linux)
     devices.check_devices(config, linux=for_linux)
-    cgroup = resources.cgroups_path_of(pod.cgroup_parent, container_id, systemd=systemd)
+    cgroup = resources.cgroups_path_of(pod.cgroup_parent, container_id)
     spec = _with_wishes(plain.replace(annotations=_annotations(pod, config, image)), config, cgroup, roots)
     mounts.write_pod_files(_files_of(pod, roots), pod.config)
     if for_linux:
@@ -112,7 +107,7 @@ def make_container(
     else:
         spec = exports.with_export(_for_wasm(spec, pod, config, roots), list(config.command), image)
     _check(spec, linux=for_linux)
-    return _container(pod, config, image, container_id, linux=for_linux, systemd=systemd), spec
+    return _container(pod, config, image, container_id, linux=for_linux), spec
 
 
 def _container(
@@ -122,7 +117,6 @@ def _container(
     container_id: str,
     *,
     linux: bool,
-    systemd: bool,
 ) -> Container:
     return Container(
         container_id,
@@ -136,7 +130,7 @@ def _container(
         limits=Limits(),
         stop_signal=_stop_signal(config, image),
         keep_stdin=config.stdin,
-        systemd_cgroup=systemd,
+        systemd_cgroup=resources.is_systemds(pod.cgroup_parent),
         linux_runtime=linux_runtime(os.environ) if linux else "",
         engine="" if linux or pod.engine == plugins.OWN else pod.engine,
         pod=pod.id,
