@@ -83,7 +83,8 @@ def test_X6_the_runtime_behind_is_killed_and_comes_back(cri_node, pod):
     assert conditions["RuntimeReady"] and not conditions["UpstreamReady"]
     assert "knows nothing new of other pods" in cri_node.log_of_server()
     cri_node.begin_containerd()
-    assert until(lambda: pod.id in cri_node.crictl("pods", "-q", "--no-trunc").stdout)
+    until(lambda: cri_node.crictl("inspectp", pod.id).returncode == 0)
+    assert pod.id in cri_node.crictl.ok("pods", "-q", "--no-trunc")
     assert container.is_running
     assert container.exec_sync(*SHELL, "echo back").stdout.strip() == "back"
 
