@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import grpc
 import pytest
 
@@ -103,6 +105,26 @@ def test_the_runtime_behind_that_is_away_or_older_has_nothing_in_lists(peers, na
     assert front(name, kind()) == empty() and behind.calls == [name]
     behind.stop()
     assert front(name, kind()) == empty()
+
+
+def test_a_runtime_behind_that_is_frozen_holds_no_list_up(peers, monkeypatch):
+    thawed = threading.Event()
+
+    def frozen(request, context):
+        thawed.wait(30)
+        return api.ListPodSandboxResponse()
+
+    monkeypatch.setattr("sampan.doors.cri.routing.router.PATIENCE", 0.1)
+    ours = api.ListPodSandboxResponse(items=[api.PodSandbox(id="ours")])
+    behind = peers.behind(ListPodSandbox=frozen, Status=frozen)
+    front = peers.front(behind.address, ListPodSandbox=always(ours), Status=always(api.StatusResponse()))
+    try:
+        assert front("ListPodSandbox", api.ListPodSandboxRequest()) == ours
+        conditions = front("Status", api.StatusRequest()).status.conditions
+        trouble = [each.message for each in conditions if each.type == "UpstreamReady"]
+        assert trouble == [f"the runtime at {behind.address} did not answer within 0.1 seconds"]
+    finally:
+        thawed.set()
 
 
 def test_pods_of_the_runtime_that_is_away_stay_listed_as_they_were(peers):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-ENDING = (signal.SIGTERM, signal.SIGINT)
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Ending:

@@ -31,6 +31,9 @@ from sampan.doors.cri.routing.upstream import Answer, Upstream
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 5.0
+"""Seconds for a runtime behind us to say its part of an answer that is ours, too: it may be frozen."""
+
 NO_ERROR = frozenset(
     {"StopPodSandbox", "RemovePodSandbox", "StopContainer", "RemoveContainer", "RemoveImage"}
 )
@@ -196,7 +199,7 @@ class Router:
         if theirs is None:
             return None
         try:
-            return theirs.get()
+            return theirs.get(PATIENCE)
         except Refused as refusal:
             if refusal.code not in MISSING:
                 raise
@@ -218,7 +221,7 @@ class Router:
         if answer is None:
             return ours.SerializeToString()
         try:
-            theirs, trouble = api.StatusResponse.FromString(answer.get()), ""
+            theirs, trouble = api.StatusResponse.FromString(answer.get(PATIENCE)), ""
         except Refused as refusal:
             theirs, trouble = None, refusal.details
         return merging.status(ours, theirs, trouble).SerializeToString()

@@ -31,14 +31,18 @@ class Answer:
         self._future = future
         self._address = address
 
-    def get(self) -> bytes:
-        """Waits for it.
+    def get(self, seconds: float | None = None) -> bytes:
+        """Waits for it, for so long as the caller does or some seconds.
 
         Raises:
-            Refused: it is an error.
+            Refused: it is an error; UNAVAILABLE where it did not come.
         """
         try:
-            return self._future.result()
+            return self._future.result(seconds)
+        except grpc.FutureTimeoutError:
+            self._future.cancel()
+            details = f"the runtime at {self._address} did not answer within {seconds:g} seconds"
+            raise Refused(grpc.StatusCode.UNAVAILABLE, details) from None
         except grpc.RpcError as error:
             raise _refusal(error, self._address) from None
         except grpc.FutureCancelledError:
