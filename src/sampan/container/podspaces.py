@@ -8,20 +8,18 @@ namespaces: the programs of CNI plugins that run in containers must find the net
 
 from __future__ import annotations
 
-import _thread
-import gc
 import os
 
 from sampan.container import podshm
-from sampan.core.errors import Exhausted, Internal, NotFound, Precondition, SampanError, from_os_error
-from sampan.linux import mounts, namespaces, syscalls
+from sampan.core.errors import NotFound, Precondition, from_os_error
+from sampan.linux import mounts, namespaces
 from sampan.linux.namespaces import NEWIPC, NEWNET, NEWUTS
 from sampan.linux.sysctls import apply, check
+from sampan.linux.threads import apart
 
 FLAGS = {"net": NEWNET, "ipc": NEWIPC, "uts": NEWUTS}
 _OCI_NAMES = {"net": "network"}
 _nsfs_device = 0
-_one_at_a_time = _thread.allocate_lock()
 
 
 def make(folder: str, kinds: list[str], sysctls: dict[str, str], hostname: str) -> dict[str, str]:
@@ -62,40 +60,22 @@ def make(folder: str, kinds: list[str], sysctls: dict[str, str], hostname: str) 
 
 
 def _make(kinds: list[str], sysctls: dict[str, str], hostname: str) -> dict[str, int]:
-    """Descriptors of new namespaces by kind, from a thread that ends with this call."""
+    """Descriptors of new namespaces by kind."""
     made: dict[str, int] = {}
-    failures: list[BaseException] = []
-    done = _thread.allocate_lock()
-    done.acquire()
 
     def work() -> None:
-        try:
-            _enter_new(kinds, sysctls, hostname)
-            for kind in kinds:
-                made[kind] = os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            done.release()
+        _enter_new(kinds, sysctls, hostname)
+        for kind in kinds:
+            made[kind] = os.open(f"/proc/thread-self/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)
 
-    syscalls.load()
-    with _one_at_a_time:
-        collecting = gc.isenabled()
-        gc.disable()  # a finalizer of somebody else's could start a thread, which would live in the pod for ever
-        try:
-            _thread.start_new_thread(work, ())
-            done.acquire()
-        except RuntimeError as error:
-            raise Exhausted("no thread can be had: a limit on threads or memory is reached") from error
-        finally:
-            if collecting:
-                gc.enable()
-    for failure in failures:
+    try:
+        apart(work)
+    except BaseException as error:
         for fd in made.values():
             os.close(fd)
-        if isinstance(failure, OSError):
-            raise from_os_error(failure, "make a pod's namespaces") from failure
-        raise failure if isinstance(failure, SampanError) else Internal(f"a pod's namespaces: {failure!r}")
+        if isinstance(error, OSError):
+            raise from_os_error(error, "make a pod's namespaces") from error
+        raise
     return made
 
 

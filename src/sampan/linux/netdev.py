@@ -8,6 +8,7 @@ from sampan.core.errors import SampanError
 from sampan.core.record import Record
 from sampan.linux.files import read_file
 from sampan.linux.namespaces import NEWNET, enter
+from sampan.linux.threads import apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,10 +35,8 @@ class Interface(Record):
 def interfaces_of(namespaces: Iterable[str]) -> dict[str, list[Interface]]:
     """The interfaces but loopback of each namespace, by the path of its file; the default one first.
 
-    A namespace that is not there any more is left out. A thread of its own enters them: it ends in the last one.
+    A namespace that is not there any more is left out. They are entered by a thread of its own.
     """
-    from threading import Thread
-
     found: dict[str, list[Interface]] = {}
 
     def look() -> None:
@@ -54,9 +53,7 @@ def interfaces_of(namespaces: Iterable[str]) -> dict[str, list[Interface]]:
             finally:
                 os.close(fd)
 
-    thread = Thread(target=look, name="netdev", daemon=True)
-    thread.start()
-    thread.join()
+    apart(look)
     return found
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import threading
 
-from sampan.core.errors import Internal, NotFound, SampanError, Unavailable
+from sampan.core.errors import NotFound, Unavailable
 from sampan.linux import namespaces
 from sampan.linux.namespaces import NEWNET
+from sampan.linux.threads import apart
 
 SECONDS = 10.0  # for a port of the same machine to answer
 LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
@@ -55,28 +55,16 @@ def socket_in(netns: str, family: int) -> socket.socket:
     """
     if not netns:
         return _new(family)
-    made: list[socket.socket | Exception] = []
 
-    def make() -> None:
-        """Runs in a thread that ends behind it: so nobody has to go back, and cannot fail to."""
-        try:
-            with open(netns, "rb") as file:
-                namespaces.enter(file.fileno(), NEWNET)
-            made.append(_new(family))
-        except Exception as error:  # raised again by who waits
-            made.append(error)
+    def make() -> socket.socket:
+        with open(netns, "rb") as file:
+            namespaces.enter(file.fileno(), NEWNET)
+        return _new(family)
 
-    thread = threading.Thread(target=make, name="netns")
-    thread.start()
-    thread.join()
-    match made:
-        case [socket.socket() as connection]:
-            return connection
-        case [FileNotFoundError()]:
-            raise NotFound(f"the pod has no network namespace any more ({os.path.basename(netns)})")
-        case [SampanError() | OSError() as error]:
-            raise error
-    raise Internal(f"no socket can be made in a pod's network: {made}")
+    try:
+        return apart(make)
+    except FileNotFoundError:
+        raise NotFound(f"the pod has no network namespace any more ({os.path.basename(netns)})") from None
 
 
 def _new(family: int) -> socket.socket:
