@@ -11,6 +11,7 @@ import pytest
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import RequestReceived, StreamEnded, WindowUpdated
+from h2.exceptions import ProtocolError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,7 +77,7 @@ class Server:
                         elif isinstance(event, WindowUpdated) and event.stream_id:
                             self._push(connection, event.stream_id)
                     peer.sendall(connection.data_to_send())
-            except OSError:  # the client has had enough
+            except (OSError, ProtocolError):  # the client has had enough, or speaks on behind our goaway
                 pass
 
 
