@@ -23,7 +23,7 @@ from typing import Any
 
 import grpc
 import native
-from figures import ROUNDS, interleaved, show
+from figures import ROUNDS, interleaved, memory_of, show
 
 from sampan.doors.cri.api import runtime_pb2 as cri
 
@@ -148,7 +148,7 @@ class Node:
 
     def memory(self) -> float:
         """PSS of all that runs inside, in MB."""
-        return sum(map(_pss, self.enclosure.processes())) / 1024
+        return sum(memory_of(pid)[1] for pid in self.enclosure.processes()) / 1024
 
     def close(self) -> None:
         for client in self.clients.values():
@@ -267,15 +267,6 @@ def _median(action: Callable[[], object]) -> float:
 
 def _name(word: str) -> str:
     return f"localhost/{word}:1"
-
-
-def _pss(pid: int) -> int:
-    """In KiB."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
 if __name__ == "__main__":

@@ -34,3 +34,17 @@ def show(title, figures, base):
     print(f"\n{title}")
     for name, (median, least) in figures.items():
         print(f"  {name:44s} {median:9.2f} ms  (min {least:8.2f})  {median / figures[base][0]:6.2f} x {base}")
+
+
+def memory_of(pid):
+    """Private memory and proportional share of a process, in KiB; both 0 for one that is gone."""
+    fields = {}
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            next(file)
+            for line in file:
+                name, value, *_ = line.split()
+                fields[name.rstrip(":")] = int(value)
+    except OSError:
+        return 0, 0
+    return fields["Private_Clean"] + fields["Private_Dirty"], fields["Pss"]

@@ -9,20 +9,12 @@ import tempfile
 import time
 
 import native
+from figures import memory_of
 
 ROOT = pathlib.Path(__file__).parents[1]
 TOOLBOX = ROOT / "examples/05-toolbox/toolbox.wasm"
 SAMPAN = str(pathlib.Path(sys.executable).with_name("sampan"))
 COUNT = int(os.environ.get("COUNT", "100"))
-
-
-def memory(pid):
-    """Private memory and proportional share of a process, in KiB."""
-    fields = {}
-    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
-        name, value, *_ = line.split()
-        fields[name.rstrip(":")] = int(value)
-    return fields["Private_Clean"] + fields["Private_Dirty"], fields["Pss"]
 
 
 def where(pids):
@@ -41,7 +33,7 @@ def where(pids):
 
 
 def show(name, pids):
-    private, share = zip(*(memory(pid) for pid in pids), strict=True)
+    private, share = zip(*(memory_of(pid) for pid in pids), strict=True)
     print(
         f"  {name:40s} {sum(private) / len(pids) / 1024:6.2f} MB private  {sum(share) / len(pids) / 1024:6.2f} MB PSS"
     )

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import native
-from figures import ROUNDS, interleaved, show
+from figures import ROUNDS, interleaved, memory_of, show
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -156,7 +156,7 @@ def memory(containerd: Containerd) -> None:
         time.sleep(1)
         pids = {pid for pid in set(_pids()) - before if _comm(pid).startswith(OURS)}
         pids |= {pid for pid in _pids() if runtime == "sampan" and _is_zygote(pid, containerd.folder)}
-        figures[runtime] = sum(map(_pss, pids)) / SLEEPERS / 1024
+        figures[runtime] = sum(memory_of(pid)[1] for pid in pids) / SLEEPERS / 1024
         for name in names:
             containerd.end(name)
         share = figures[runtime] / figures["runc"]
@@ -188,15 +188,6 @@ def _is_zygote(pid: int, folder: Path) -> bool:
         )
     except OSError:
         return False
-
-
-def _pss(pid: int) -> int:
-    """In KiB."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import native
+from figures import memory_of
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
@@ -81,11 +82,11 @@ def beside_runc(shim: Shim, address: str, bundle: Path) -> None:
 
 
 def many(shim: Shim, address: str, server: int) -> None:
-    before = _private(server)
+    before = memory_of(server)[0]
     taken = sorted(tasks(shim, address, TASKS))
     print(f"\n{TASKS} tasks, {AT_ONCE} in flight, 0 failed")
     print(f"  create and start: median {_ms(taken, 0.5)}, p99 {_ms(taken, 0.99)} ms")
-    print(f"  the server's own memory: {before} kB before, {_private(server)} kB after")
+    print(f"  the server's own memory: {before} kB before, {memory_of(server)[0]} kB after")
 
 
 def tasks(shim: Shim, address: str, count: int) -> list[float]:
@@ -120,11 +121,8 @@ def tasks(shim: Shim, address: str, count: int) -> list[float]:
 
 def runc(bundle: Path, at_once: int) -> None:
     def run(number: int) -> None:
-        subprocess.run(
-            ["runc", "run", "-b", bundle, f"bench-{os.getpid()}-{number}"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
+        command = native.run_command(bundle, bundle.parent / "runc", f"bench-{number}")
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     with ThreadPoolExecutor(at_once) as pool:
         list(pool.map(run, range(COUNT)))
@@ -136,12 +134,6 @@ def _in_pod(document: dict[str, Any]) -> None:
 
 def _ms(values: list[float], part: float) -> str:
     return f"{values[min(int(len(values) * part), len(values) - 1)] * 1000:.0f}"
-
-
-def _private(pid: int) -> int:
-    """In KiB."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def _work(fd: int, pid: int, count: int, module: str) -> NoReturn:
     try:
         os.setsid()
         close_from(3, [fd])
-        reset_signals()
+        _reset_signals()
         words = callers.stand_in(pid, LAUNCHERS_STANDARD)
         _open_streams()
         _answer(fd, b"taken %d\n" % os.getpid())
@@ -152,14 +152,16 @@ def _work(fd: int, pid: int, count: int, module: str) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         if go_on is not None:
-            fd = _last_word(fd, answer)
+            _answer(fd, answer)
+            os.close(fd)
+            fd = -1
             go_on()
     finally:
         _answer(fd, answer)
         os._exit(0)
 
 
-def reset_signals() -> None:
+def _reset_signals() -> None:
     """Gives a process that the zygote has just forked the signals of a fresh interpreter."""
     _signal.set_wakeup_fd(-1)
     for number in (_signal.SIGCHLD, _signal.SIGHUP):
@@ -173,12 +175,6 @@ def _open_streams() -> None:
     buffering = 1 if os.isatty(1) else -1
     sys.stdout = open(1, "w", buffering, sys.stdout.encoding, sys.stdout.errors, closefd=False)
     sys.stderr = open(2, "w", 1, sys.stderr.encoding, "backslashreplace", closefd=False)
-
-
-def _last_word(fd: int, text: bytes) -> int:
-    _answer(fd, text)
-    os.close(fd)
-    return -1
 
 
 def _answer(fd: int, text: bytes) -> None:

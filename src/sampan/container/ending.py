@@ -11,7 +11,7 @@ import time
 
 from sampan.container import control, remains
 from sampan.container.events import publish, publish_container
-from sampan.container.records import Container, Exit, Restart
+from sampan.container.records import RECORD_SECONDS, Container, Exit, Restart
 from sampan.container.store import Containers, Entry, read_exit
 from sampan.core.errors import Exhausted, NotFound, Precondition, SampanError
 from sampan.core.signals import number_of
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SIGKILL = 9
 KILL_SECONDS = 10.0  # where the kernel needs longer than that, nobody can help it
-RECORD_SECONDS = 2.0  # what the parent of a process takes at most to write down how it ended
 
 
 def wait(entry: Entry, timeout: float | None = None) -> Exit | None:

@@ -18,7 +18,7 @@ from sampan.core.errors import Denied, Precondition, SampanError, from_os_error
 from sampan.core.spec.runtime import Resources
 from sampan.linux import namespaces
 from sampan.linux.namespaces import NEWNS, NEWUSER
-from sampan.linux.processes import open_pidfd
+from sampan.linux.processes import open_pidfd, reap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,10 +186,7 @@ def _fork(child: Callable[[Starter], NoReturn], spaces: Spaces | None = None) ->
     try:
         return attend(ours, pid)
     except SampanError:
-        try:
-            os.waitpid(pid, 0)
-        except ChildProcessError:  # it had made way for another one
-            pass
+        reap(pid)
         raise
 
 

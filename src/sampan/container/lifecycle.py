@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 
+from sampan.container.records import RECORD_SECONDS
 from sampan.container.status import CREATED, STOPPED, cgroup_of, oci_state, state_document
 from sampan.container.store import RUNNING
 from sampan.core.errors import NotFound, Precondition, SampanError
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from sampan.container.states import StateRoot
     from sampan.container.store import Entry
 
-RECORD_SECONDS = 2.0
 SIGKILL = 9
 
 

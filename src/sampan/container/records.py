@@ -12,6 +12,7 @@ from sampan.core.record import Record
 from sampan.engine.grants import Limits, Network, Preopen
 
 SHOWN_ID = 12
+RECORD_SECONDS = 2.0  # what the parent of a process takes at most to write down how it ended
 RESOLVER_FILES = (
     "/etc/resolv.conf",
     "/etc/hosts",

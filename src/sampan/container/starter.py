@@ -10,6 +10,7 @@ import os
 
 from sampan.core import strictjson
 from sampan.core.errors import KINDS, Internal, SampanError
+from sampan.linux.processes import reap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Attendance:
                 return False
             if said.keys() == {"pid"}:
                 if self.pid:
-                    _reap(self.pid)  # it only made way for the one that goes on
+                    reap(self.pid)  # it only made way for the one that goes on
                 self.pid = said["pid"]
                 return False
             raise_if_error(said)
@@ -125,13 +126,6 @@ def attend(fd: int, pid: int = 0, answers: dict[str, Callable[[int], None]] | No
     while not attendance.hear():
         pass
     return attendance.pid
-
-
-def _reap(pid: int) -> None:
-    try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:  # somebody collects all that end
-        pass
 
 
 def _answer(fd: int, said: dict[str, Any], answers: dict[str, Callable[[int], None]]) -> None:

@@ -10,6 +10,7 @@ import os
 import time
 
 from sampan.container import control, stdio
+from sampan.container.records import RECORD_SECONDS
 from sampan.container.spaces import spaces_of
 from sampan.container.starter import Attendance, attend, conversation
 from sampan.container.status import CREATING, state_document
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from sampan.core.roots import Roots
     from sampan.core.spec.runtime import Spec
 
-RECORD_SECONDS = 2.0
 ZYGOTE_SECONDS = 30.0
 
 
@@ -149,10 +149,7 @@ class Creation:
         try:
             stands = self._attendance.hear()
         except BaseException:
-            try:
-                os.waitpid(forked, 0)
-            except ChildProcessError:  # it had made way for another one, or somebody collects all that end
-                pass
+            processes.reap(forked)
             self._lock.release()
             raise
         if stands:

@@ -111,7 +111,9 @@ class Snapshots:
         path = self.path(chain_id)
         if not os.path.isdir(path):
             raise NotFound(f"there is no snapshot {chain_id}")
-        return _disk_usage(path)
+        from sampan.linux.diskusage import bytes_in
+
+        return bytes_in(path)
 
     def remove(self, chain_id: str, in_use: Callable[[], Iterable[str]] = tuple) -> None:
         """Remove a snapshot; it is unpacked again when it is wanted again.
@@ -214,24 +216,3 @@ def _verified(blob: BinaryIO, file: RootfsFile) -> Iterator[bytes]:
         raise Invalid(f"the layer {digest} is empty, not WebAssembly", exit_code=126)
     if state.hexdigest() != digest.hex:
         raise DataLoss(f"the stored blob {digest} is damaged", fix="run: sampan system fsck --deep")
-
-
-def _disk_usage(path: str) -> int:
-    """As `du`, without crossing links; folders that may not be read count as nothing."""
-    total = 0
-    seen: set[tuple[int, int]] = set()
-    left = [path]
-    while left:
-        try:
-            with os.scandir(left.pop()) as entries:
-                for entry in entries:
-                    found = entry.stat(follow_symlinks=False)
-                    if (found.st_dev, found.st_ino) not in seen:
-                        total += found.st_blocks * 512
-                    if found.st_nlink > 1 and not entry.is_dir(follow_symlinks=False):
-                        seen.add((found.st_dev, found.st_ino))
-                    if entry.is_dir(follow_symlinks=False):
-                        left.append(entry.path)
-        except (FileNotFoundError, PermissionError):
-            continue
-    return total

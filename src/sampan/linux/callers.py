@@ -55,7 +55,7 @@ def stand_in(pid: int, standard: tuple[int, int, int]) -> list[str]:
         os.close(pidfd)
         os.chdir(f"/proc/{pid}/cwd")
         os.umask(int(_status(pid)["Umask"], 8))
-        take_limits(pid)
+        _take_limits(pid)
         environment = _strings(pid, "environ")
         words = _strings(pid, "cmdline")
     except (OSError, ValueError) as error:
@@ -65,7 +65,7 @@ def stand_in(pid: int, standard: tuple[int, int, int]) -> list[str]:
     return words
 
 
-def take_limits(pid: int) -> None:
+def _take_limits(pid: int) -> None:
     """Gives this process the limits of process `pid`.
 
     Raises:

@@ -37,6 +37,14 @@ def disk_usage(folder: str) -> DiskUsage:
         os.close(top)
 
 
+def bytes_in(folder: str) -> int:
+    """The bytes of `disk_usage`; 0 for a folder that is not there or may not be read. It may be behind a link."""
+    try:
+        return disk_usage(os.path.realpath(folder)).bytes
+    except SampanError:
+        return 0
+
+
 def _count(top: int) -> DiskUsage:
     usage = DiskUsage()
     device = os.fstat(top).st_dev

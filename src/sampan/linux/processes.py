@@ -110,6 +110,14 @@ def wait_ended(pidfd: int, timeout: float | None) -> bool:
     return bool(poll.poll(None if timeout is None else max(0, int(timeout * 1000))))
 
 
+def reap(pid: int) -> None:
+    """Waits for the end of a child; one that was collected by somebody else, or is none any more, has ended."""
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass
+
+
 def send_signal(pid: int, start: int, number: int) -> None:
     """Send a signal to exactly the process that began at `start`.
 

@@ -10,20 +10,19 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from tests import tools
 from tests.scenarios.conftest import Daemon, until
 from tests.scenarios.oci.conftest import Tool
+from tests.scenarios.prefix import install
 
 from . import configuration, credentials
 from .configuration import ADDRESS, NODE, PLUGINS, REGISTRY
 from .enclosure import Enclosure
 
 ROOT = Path(__file__).parents[3]
-PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 PROGRAMS = (
     "etcd", "containerd", "runc", "busybox", "docker-registry", "skopeo", "ip", "iptables", "nsenter", "unshare",
     f"{PLUGINS}/bridge", f"{PLUGINS}/portmap",
@@ -56,7 +55,8 @@ class Cluster:
         self._daemons: dict[str, Daemon] = {}
         credentials.write(folder)
         configuration.network(folder)
-        self._install()
+        install(self.folder, [ROOT / "scripts" / "sampan"])
+        self.data.mkdir(mode=0o700)
         self.enclosure = Enclosure(folder, ADDRESS)
         self.kubectl = Tool(
             self.enclosure.command(f"{programs}/kubectl", "--kubeconfig", f"{folder}/kubeconfig"),
@@ -159,21 +159,6 @@ class Cluster:
         finally:
             self.enclosure.close()
             shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _install(self) -> None:
-        """A prefix as pip makes it: `bin` with an interpreter and the launcher, `site-packages` with the packages."""
-        packages = self.folder / "lib" / PYTHON / "site-packages"
-        packages.mkdir(parents=True)
-        (packages / "sampan").symlink_to(ROOT / "src" / "sampan")
-        spec = find_spec("wasmtime")
-        assert spec is not None and spec.origin is not None
-        for entry in Path(spec.origin).parents[1].iterdir():
-            if not entry.name.startswith("sampan"):  # one may be installed beside the tests
-                (packages / entry.name).symlink_to(entry)
-        (self.folder / "bin").mkdir()
-        (self.folder / "bin" / PYTHON).symlink_to(Path(sys.executable).resolve())
-        shutil.copy(ROOT / "scripts" / "sampan", self.folder / "bin" / "sampan")
-        self.data.mkdir(mode=0o700)
 
     def _push(self, name: str, image: Path) -> None:
         repository = name.partition("/")[2]

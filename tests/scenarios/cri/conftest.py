@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests import tools
-from tests.scenarios.conftest import until
 from tests.scenarios.shim.pods.conftest import PEERS
-from tests.scenarios.shim.pods.node import images
+from tests.scenarios.shim.pods.node import images, started
 
 from .node import CriNode, pause
 
@@ -34,14 +33,5 @@ def cri_node(request: pytest.FixtureRequest, pod_images: list[Path]) -> Iterator
     folder = Path(f"/tmp/cri-{os.urandom(4).hex()}")
     folder.mkdir(mode=0o700)
     node = CriNode(folder, tools.tool("containerd2") if request.param == "containerd2" else None)
-    try:
-        node.start()
-        for image in pod_images:
-            node.ctr.ok("images", "import", str(image))
-        yield node
-        node.crictl("rmp", "-af")
-        until(lambda: not node.left(), 15)
-    finally:
-        left = node.left()
-        node.close()
-    assert left == []
+    with started(node, pod_images) as ready:
+        yield ready

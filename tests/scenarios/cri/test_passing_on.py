@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.scenarios.conftest import until
-from tests.scenarios.shim.pods.node import BUSYBOX, NGINX, SERVE, SLEEP, Pod, get
+from tests.scenarios.oci.conftest import answer
+from tests.scenarios.shim.pods.node import BUSYBOX, NGINX, SERVE, SLEEP, Pod
 
 from .node import CriNode
 
@@ -26,7 +27,7 @@ def pod(cri_node: CriNode) -> Iterator[Pod]:
 
 def test_a_linux_pod_lives_its_whole_life_through_our_socket(cri_node, pod):
     container = pod.run("web", NGINX, (*SHELL, f"echo begun; echo oops >&2; {SERVE}"))
-    assert until(lambda: get(pod.ip, 80)) == "from Linux\n"
+    assert until(lambda: answer(80, address=pod.ip)) == "from Linux\n"
     assert container.lines() == ["begun"] and container.lines("stderr") == ["oops"]
     assert "begun" in cri_node.crictl.ok("logs", container.id)
     assert container.exec(*SHELL, "echo $((6*7)); exit 3").stdout.strip() == "42"

@@ -291,9 +291,9 @@ def podman(peers: Peers, archives: list[Path]) -> Iterator[Tool]:
                 Path(cgroup).rmdir()
 
 
-def answer(port: int, seconds: float = 5) -> str:
+def answer(port: int, seconds: float = 5, address: str = "127.0.0.1") -> str:
     """What a server answers within so many seconds, "" when there is none."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    connection = http.client.HTTPConnection(address, port, timeout=seconds)
     try:
         connection.request("GET", "/")
         return connection.getresponse().read().decode()

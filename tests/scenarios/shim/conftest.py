@@ -8,10 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,9 +17,9 @@ import pytest
 from tests.scenarios.conftest import EXAMPLES, Daemon, until
 from tests.scenarios.oci.conftest import Tool
 from tests.scenarios.oci.images import archive
+from tests.scenarios.prefix import install
 
 ROOT = Path(__file__).parents[3]
-VERSION = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 CGROUPS = Path("/sys/fs/cgroup")
 RUNTIMES = ("sampan", "wasmedge", "wasmtime", "wasmer", "wamr")
 HELLO, TOOLS, WEB, LINUX = (f"localhost/{name}:1" for name in ("hello", "toolbox", "web", "busybox"))
@@ -40,7 +38,8 @@ class Host:
         self.name = folder.name
         self.run = folder / "run"
         self.address = f"{folder}/c.sock"
-        self._install()
+        install(folder, (ROOT / "scripts").glob("containerd-shim-*"))
+        (folder / "data").mkdir(mode=0o700)
         self._configure()
         self.env = {
             "PATH": f"{folder}/bin:{os.environ['PATH']}",
@@ -51,22 +50,6 @@ class Host:
         }
         self.ctr = Tool(["ctr"], {"CONTAINERD_ADDRESS": self.address, "CONTAINERD_NAMESPACE": self.name})
         self.daemon: Daemon | None = None
-
-    def _install(self) -> None:
-        """A prefix as pip makes it: `bin` with an interpreter and the scripts, `site-packages` with the packages."""
-        packages = self.folder / "lib" / VERSION / "site-packages"
-        packages.mkdir(parents=True)
-        (packages / "sampan").symlink_to(ROOT / "src" / "sampan")
-        spec = find_spec("wasmtime")
-        assert spec is not None and spec.origin is not None
-        for entry in Path(spec.origin).parents[1].iterdir():
-            if not entry.name.startswith("sampan"):  # one may be installed beside the tests
-                (packages / entry.name).symlink_to(entry)
-        (self.folder / "bin").mkdir()
-        (self.folder / "bin" / VERSION).symlink_to(Path(sys.executable).resolve())
-        for script in (ROOT / "scripts").glob("containerd-shim-*"):
-            shutil.copy(script, self.folder / "bin" / script.name)
-        (self.folder / "data").mkdir(mode=0o700)
 
     def _configure(self) -> None:
         (self.folder / "config.toml").write_text(

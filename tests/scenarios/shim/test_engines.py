@@ -8,8 +8,9 @@ import pytest
 
 from tests.scenarios.conftest import EXAMPLES, needs
 from tests.scenarios.oci.images import archive
+from tests.scenarios.prefix import PYTHON
 
-from .conftest import HELLO, LINUX, VERSION, Host
+from .conftest import HELLO, LINUX, Host
 
 pytestmark = needs("containerd", "runc", "busybox")
 TAPE = "localhost/tape:1"
@@ -17,7 +18,7 @@ TAPE = "localhost/tape:1"
 
 @pytest.fixture(scope="module")
 def tape(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    packages = host.folder / "lib" / VERSION / "site-packages"
+    packages = host.folder / "lib" / PYTHON / "site-packages"
     example = EXAMPLES / "08-engine"
     shutil.copy(example / "tape_engine.py", packages)
     info = packages / "sampan_tape-1.dist-info"

@@ -25,12 +25,12 @@ def collect(context: Context, store: ContentStore) -> Collected:
         SampanError: the store is damaged or cannot be written; nothing more is removed then.
     """
     from sampan.container.lowers import lowers
-    from sampan.doors.cli.usage import disk_usage
     from sampan.image.images import chain_ids
     from sampan.image.snapshots import Snapshots
+    from sampan.linux.diskusage import bytes_in
 
     snapshots = Snapshots(f"{context.roots.images}/snapshots")
-    sizes = {snapshot.chain_id: disk_usage(snapshot.path) for snapshot in snapshots.all()}
+    sizes = {snapshot.chain_id: bytes_in(snapshot.path) for snapshot in snapshots.all()}
 
     def in_use() -> list[str]:
         return [name.replace("-", ":", 1) for name in lowers(context.roots, snapshots.folder)]

@@ -63,11 +63,11 @@ def document(context: Context, entry: Entry, *, sized: bool = False) -> dict[str
         "Sampan": _own(entry, spec, state),
     }
     if sized:
-        from sampan.doors.cli.usage import disk_usage
+        from sampan.linux.diskusage import bytes_in
 
-        own = disk_usage(f"{entry.folder}/upper")
+        own = bytes_in(f"{entry.folder}/upper")
         found["SizeRw"] = own
-        found["SizeRootFs"] = own + (disk_usage(container.lower) if container.lower else 0)
+        found["SizeRootFs"] = own + (bytes_in(container.lower) if container.lower else 0)
     return found
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests import tools
 from tests.scenarios.conftest import needs, until
 
-from .node import PLUGINS, Node, Pod, images
+from .node import PLUGINS, Node, Pod, images, started
 
 PEERS = [*tools.needs("crictl"), needs("containerd", "ctr", "runc", "busybox", "ip", f"{PLUGINS}/bridge")]
 
@@ -33,17 +33,8 @@ def node(request: pytest.FixtureRequest, archives: list[Path]) -> Iterator[Node]
     folder = Path(f"/tmp/pod-{os.urandom(4).hex()}")
     folder.mkdir(mode=0o700)
     node = Node(folder, tools.tool("containerd2") if request.param == "containerd2" else None)
-    try:
-        node.start()
-        for image in archives:
-            node.ctr.ok("images", "import", str(image))
-        yield node
-        node.crictl("rmp", "-af")
-        until(lambda: not node.left(), 15)
-    finally:
-        left = node.left()
-        node.close()
-    assert left == []
+    with started(node, archives) as ready:
+        yield ready
 
 
 @pytest.fixture

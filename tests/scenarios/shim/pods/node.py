@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests import tools
 from tests.scenarios.conftest import EXAMPLES, until
@@ -308,13 +309,20 @@ class Pod:
         return Path(path)
 
 
-def get(address: str, port: int) -> str:
-    """What a server in a pod answers, "" when there is none."""
-    connection = http.client.HTTPConnection(address, port, timeout=5)
+N = TypeVar("N", bound=Node)
+
+
+@contextmanager
+def started(node: N, images: list[Path]) -> Iterator[N]:
+    """A node that runs, with the images in containerd; at its end nothing may be left."""
     try:
-        connection.request("GET", "/")
-        return connection.getresponse().read().decode()
-    except OSError:
-        return ""
+        node.start()
+        for image in images:
+            node.ctr.ok("images", "import", str(image))
+        yield node
+        node.crictl("rmp", "-af")
+        until(lambda: not node.left(), 15)
     finally:
-        connection.close()
+        left = node.left()
+        node.close()
+    assert left == []

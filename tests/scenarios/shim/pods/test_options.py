@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios.conftest import free_port, until
-from tests.scenarios.oci.conftest import Terminal, says_hello
+from tests.scenarios.oci.conftest import Terminal, answer, says_hello
 
-from .node import BUSYBOX, DEMO, FOREVER, NGINX, SLEEP, TOOL, WEB, Node, Pod, get
+from .node import BUSYBOX, DEMO, FOREVER, NGINX, SLEEP, TOOL, WEB, Node, Pod
 
 POD, CONTAINER = 0, 1  # CRI's namespace modes
 RESTRICTED = {
@@ -41,7 +41,7 @@ def test_containers_share_the_pods_processes(node: Node) -> None:
 def test_a_restricted_pod_runs(pod: Pod) -> None:
     wasm = pod.run("wasm", WEB, security=RESTRICTED)
     linux = pod.run("linux", NGINX, SLEEP, security=RESTRICTED)
-    assert until(lambda: get(pod.ip, 8080)) == "Hello, World!\n"
+    assert until(lambda: answer(8080, address=pod.ip)) == "Hello, World!\n"
     for container in (wasm, linux):
         status = Path(f"/proc/{container.pid}/status").read_text()
         assert "\nUid:\t1000\t1000\t1000\t1000\n" in status

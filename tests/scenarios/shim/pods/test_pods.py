@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.scenarios.conftest import until
+from tests.scenarios.oci.conftest import answer
 
 from .node import (
     BUSYBOX,
@@ -23,7 +24,6 @@ from .node import (
     Container,
     Node,
     Pod,
-    get,
 )
 
 
@@ -31,8 +31,8 @@ def test_S15_a_wasm_and_a_linux_container_share_a_pods_network(node: Node) -> No
     pod = node.apply("k8s-mixed-pod.yaml")
     wasm, linux = pod.containers["wasm-demo-app"], pod.containers["linux-demo-app"]
     assert wasm.is_running and linux.is_running
-    assert until(lambda: get(pod.ip, 8080)) == "Hello, World!\n"
-    assert until(lambda: get(pod.ip, 80)) == "from Linux\n"
+    assert until(lambda: answer(8080, address=pod.ip)) == "Hello, World!\n"
+    assert until(lambda: answer(80, address=pod.ip)) == "from Linux\n"
     fetched = linux.exec("/bin/busybox", "wget", "-qO-", "http://127.0.0.1:8080/")
     assert (fetched.returncode, fetched.stdout) == (0, "Hello, World!\n"), fetched.stderr
     assert wasm.lines() == ["listening on port 8080"]
@@ -189,11 +189,11 @@ def test_stopping_a_pod_stops_its_containers_and_its_network(node: Node) -> None
     pod = Pod(node, "wasmtime", name="stopped")
     server = pod.run("web", WEB)
     ip = pod.ip
-    assert until(lambda: get(ip, 8080))
+    assert until(lambda: answer(8080, address=ip))
     pod.crictl.ok("stopp", pod.id)
     assert server.status["state"] == "CONTAINER_EXITED"
     assert pod.status["state"] == "SANDBOX_NOTREADY"
-    assert get(ip, 8080) == ""
+    assert answer(8080, address=ip) == ""
     pod.crictl.ok("rmp", pod.id)
     assert pod.id not in pod.crictl.ok("pods", "-q")
     assert until(lambda: not node.left())

@@ -40,7 +40,7 @@ def prune(context: Context, filters: dict[str, list[str]] | None = None) -> int:
     from sampan.container.store import CREATED, EXITED, Containers
     from sampan.core.errors import NotFound, Precondition
     from sampan.doors.cli.containerrows import state_of
-    from sampan.doors.cli.usage import disk_usage
+    from sampan.linux.diskusage import bytes_in
 
     containers = Containers(context.roots)
     removed: list[str] = []
@@ -48,7 +48,7 @@ def prune(context: Context, filters: dict[str, list[str]] | None = None) -> int:
     for entry in _fitting(containers.all(), filters or {}):
         if state_of(context, entry).status not in (CREATED, EXITED):
             continue
-        size = disk_usage(entry.folder)
+        size = bytes_in(entry.folder)
         try:
             ending.remove(entry, context.roots)
         except (NotFound, Precondition):  # removed or started in between

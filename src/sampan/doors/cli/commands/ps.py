@@ -96,10 +96,10 @@ def _most(args: Arguments) -> int | None:
 def _size(entry: Entry) -> str:
     """`12kB (virtual 3MB)`: what the container itself wrote, and that with its image."""
     from sampan.core.units import show_size
-    from sampan.doors.cli.usage import disk_usage
+    from sampan.linux.diskusage import bytes_in
 
-    own = disk_usage(f"{entry.folder}/upper")
-    image = disk_usage(entry.container.lower) if entry.container.lower else 0
+    own = bytes_in(f"{entry.folder}/upper")
+    image = bytes_in(entry.container.lower) if entry.container.lower else 0
     return f"{show_size(own)} (virtual {show_size(own + image)})"
 
 

@@ -53,9 +53,9 @@ def _parts(image: Any) -> list[Any]:
 
 def _containers(context: Context) -> dict[str, Any]:
     from sampan.container.store import RUNNING, Containers
-    from sampan.doors.cli.usage import disk_usage
+    from sampan.linux.diskusage import bytes_in
 
-    sizes = [(e.status() == RUNNING, disk_usage(e.folder)) for e in Containers(context.roots).all()]
+    sizes = [(e.status() == RUNNING, bytes_in(e.folder)) for e in Containers(context.roots).all()]
     running = [size for is_running, size in sizes if is_running]
     size = sum(size for _, size in sizes)
     return _row("Containers", len(sizes), len(running), size, size - sum(running))
@@ -65,11 +65,11 @@ def _folders(kind: str, folder: str) -> dict[str, Any]:
     """What is kept as one file or folder each, and in use as far as can be told."""
     import os
 
-    from sampan.doors.cli.usage import disk_usage
+    from sampan.linux.diskusage import bytes_in
 
     names = os.listdir(folder) if os.path.isdir(folder) else []
     count = sum(not name.startswith(".") and name != "lock" for name in names)
-    return _row(kind, count, count, disk_usage(folder) if names else 0, 0)
+    return _row(kind, count, count, bytes_in(folder) if names else 0, 0)
 
 
 def _row(kind: str, total: int, active: int, size: int, reclaimable: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from sampan.container.ending import RECORD_SECONDS
+from sampan.container.records import RECORD_SECONDS
 from sampan.core.errors import Exhausted, SampanError
 from sampan.doors.cri.api import runtime_pb2 as api
 from sampan.linux import processes

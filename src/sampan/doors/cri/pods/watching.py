@@ -6,8 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from sampan.container.ending import RECORD_SECONDS
-from sampan.container.records import State
+from sampan.container.records import RECORD_SECONDS, State
 from sampan.container.store import EXITED, RUNNING
 from sampan.core.errors import NotFound, SampanError
 from sampan.linux.processes import is_same, start_time

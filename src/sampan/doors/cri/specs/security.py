@@ -135,12 +135,7 @@ def seccomp_profile(context: api.LinuxContainerSecurityContext) -> Profile:
     Raises:
         Invalid: a kind that is not known, or no absolute path on the node.
     """
-    field = f"{WHERE}.seccomp"
-    if context.HasField("seccomp"):
-        profile = _profile(context.seccomp, field)
-    else:
-        field = f"{WHERE}.seccomp_profile_path"
-        profile = _old_profile(context.seccomp_profile_path, field)
+    profile, field = _asked_profile(context, "seccomp", "seccomp_profile_path")
     if profile.kind == "localhost":
         check_path(profile.name, field)
     return profile
@@ -174,12 +169,7 @@ def apparmor_of(context: api.LinuxContainerSecurityContext) -> str:
     Raises:
         Invalid: a kind that is not known, or no name.
     """
-    field = f"{WHERE}.apparmor"
-    if context.HasField("apparmor"):
-        profile = _profile(context.apparmor, field)
-    else:
-        field = f"{WHERE}.apparmor_profile"
-        profile = _old_profile(context.apparmor_profile, field)
+    profile, field = _asked_profile(context, "apparmor", "apparmor_profile")
     if profile.kind != "localhost":
         return ""
     name = profile.name.removeprefix("localhost/")
@@ -187,6 +177,15 @@ def apparmor_of(context: api.LinuxContainerSecurityContext) -> str:
     if not name:
         raise Invalid(f"{field} names no profile")
     return name
+
+
+def _asked_profile(context: api.LinuxContainerSecurityContext, new: str, old: str) -> tuple[Profile, str]:
+    """The profile in the field `new`, or else in the deprecated field `old`; and where that is."""
+    if context.HasField(new):
+        field = f"{WHERE}.{new}"
+        return _profile(getattr(context, new), field), field
+    field = f"{WHERE}.{old}"
+    return _old_profile(getattr(context, old), field), field
 
 
 def _profile(given: api.SecurityProfile, where: str) -> Profile:
